@@ -1,0 +1,95 @@
+//! The host's side of one instance.
+
+use std::{future::poll_fn, sync::Arc};
+
+use crate::{
+    abi::errno::Errno,
+    network::Network,
+    outbound::Outbound,
+    plugin::Plugin,
+    sockets::{FIRST_SOCKET, Sockets},
+    wasi::{Environment, Input, Output, Wasi, files::FIRST_FILE, stdio::Stdio},
+};
+
+/// What an instance gets besides the [`Environment`] that it shares with others.
+#[derive(Debug)]
+pub struct HostOptions {
+    /// Variables of this instance alone, after those of the environment.
+    pub extra_env: Vec<(String, String)>,
+    /// Standard input.
+    pub stdin: Input,
+    /// Standard output.
+    pub stdout: Output,
+    /// Standard error.
+    pub stderr: Output,
+    /// The network.
+    pub network: Network,
+}
+
+impl HostOptions {
+    /// No input, and output to nowhere.
+    pub fn silent(network: Network) -> Self {
+        Self { extra_env: Vec::new(), stdin: Input::Empty, stdout: Output::Discard, stderr: Output::Discard, network }
+    }
+}
+
+/// The state behind all host calls of one instance.
+pub struct Host {
+    pub(crate) wasi: Wasi,
+    pub(crate) sockets: Sockets,
+    pub(crate) plugin: Plugin,
+    outbound: Arc<Outbound>,
+}
+
+/// Store data which holds a [`Host`].
+pub trait HostView: Send + 'static {
+    /// The host's side of the instance.
+    fn host(&mut self) -> &mut Host;
+}
+
+impl Host {
+    /// The host's side of a new instance.
+    pub fn new(environment: Arc<Environment>, options: HostOptions) -> Self {
+        let stdio = Stdio::new(options.stdin, options.stdout, options.stderr);
+        Self {
+            wasi: Wasi::new(environment, options.extra_env, stdio),
+            plugin: Plugin::default(),
+            outbound: Arc::clone(&options.network.outbound),
+            sockets: Sockets::new(options.network),
+        }
+    }
+
+    /// Whether the guest looked for a directory although none was given to it.
+    pub fn looked_for_directory_in_vain(&self) -> bool {
+        self.wasi.files.looked_in_vain()
+    }
+
+    pub(crate) fn outbound(&self) -> Arc<Outbound> {
+        Arc::clone(&self.outbound)
+    }
+
+    /// Reads from standard input.
+    pub(crate) async fn read_stdin(&mut self, bytes: &mut [u8]) -> Result<usize, Errno> {
+        poll_fn(|cx| self.wasi.stdio.poll_read(cx, bytes)).await
+    }
+
+    /// Writes to standard output or error.
+    pub(crate) async fn write_stdio(&mut self, fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
+        poll_fn(|cx| self.wasi.stdio.poll_write(cx, fd, bytes)).await
+    }
+
+    pub(crate) fn is_open_without_socket(&mut self, fd: i32) -> bool {
+        match fd {
+            0..FIRST_FILE => self.wasi.stdio.is_open(fd),
+            // Files never wait; one that is not open tells so at the next read.
+            FIRST_FILE..FIRST_SOCKET => matches!(self.wasi.files.context(), Ok(Some(_))),
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,174 @@
+//! What the HTTP plugin `wasmedge_httpsreq` means: one HTTPS request at a time, its answer kept for reading.
+//!
+//! The guest hands over a complete HTTP/1.x request, head and body, and gets back a complete answer. The original sent
+//! the bytes over TLS as they were; here they become a request of the outbound door, and its answer is spelled out
+//! again with an exact `Content-Length`, which every published guest understands. Certificates are verified, which the
+//! original did not do.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+
+use crate::outbound::{Outbound, RequestError};
+
+/// At most this many headers in a guest's request.
+const MAX_HEADERS: usize = 128;
+/// The largest answer kept for a guest: it must fit into a 32-bit memory with room to spare.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Why a request failed. The plugin has no error codes: each of these traps, as in WasmEdge.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// The guest's bytes are not a request.
+    #[error("the guest's HTTPS request is malformed")]
+    Malformed {
+        /// What the parser found.
+        #[source]
+        source: Option<httparse::Error>,
+    },
+    /// The guest's host or request target is not one.
+    #[error("`{url}` is not a valid URL")]
+    Url {
+        /// The URL put together from the guest's arguments.
+        url: String,
+    },
+    /// The request could not be sent, or its answer not be read.
+    #[error("HTTPS request to `{host}` failed")]
+    Request {
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: RequestError,
+    },
+}
+
+/// The last answer: it stays until the next request, however often it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Plugin {
+    answer: Vec<u8>,
+}
+
+impl Plugin {
+    pub(crate) fn answer(&self) -> &[u8] {
+        &self.answer
+    }
+
+    pub(crate) fn store(&mut self, answer: Vec<u8>) {
+        self.answer = answer;
+    }
+}
+
+/// Sends the request that `bytes` spell to `host`, and spells its answer.
+pub(crate) async fn send(outbound: &Outbound, host: &str, port: u16, bytes: &[u8]) -> Result<Vec<u8>, PluginError> {
+    let request = parse(host, port, bytes)?;
+    let is_head = request.method() == Method::HEAD;
+    let failed = |source| PluginError::Request { host: host.to_owned(), source };
+    let (head, body) = outbound.send_whole(request, MAX_ANSWER).await.map_err(failed)?.into_parts();
+    Ok(spell(&Response::from_parts(head, body), is_head))
+}
+
+/// Parses head and body; both CRLF and a bare LF end a line.
+fn parse(host: &str, port: u16, bytes: &[u8]) -> Result<Request<Bytes>, PluginError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Request::new(&mut headers);
+    let length = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Err(PluginError::Malformed { source: None }),
+        Err(source) => return Err(PluginError::Malformed { source: Some(source) }),
+    };
+    let malformed = || PluginError::Malformed { source: None };
+    let method = Method::from_bytes(head.method.unwrap_or_default().as_bytes()).map_err(|_| malformed())?;
+    let url = url(host, port, head.path.unwrap_or("/"));
+    let mut request = Request::builder().method(method).uri(&url);
+    for found in head.headers.iter() {
+        let name = HeaderName::from_bytes(found.name.as_bytes()).map_err(|_| malformed())?;
+        // The body goes out as it was given, with the length that it has.
+        if !is_hop_by_hop(&name) && name != header::CONTENT_LENGTH {
+            request = request.header(name, HeaderValue::from_bytes(found.value).map_err(|_| malformed())?);
+        }
+    }
+    request.body(Bytes::copy_from_slice(&bytes[length..])).map_err(|_| PluginError::Url { url })
+}
+
+/// A request target may be in absolute form (RFC 9112, 3.2.2); where to connect is what the guest's arguments say.
+fn url(host: &str, port: u16, target: &str) -> String {
+    let path = match target.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => target,
+    };
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    match port {
+        443 => format!("https://{host}{path}"),
+        _ => format!("https://{host}:{port}{path}"),
+    }
+}
+
+/// Headers which are about one connection (RFC 9110, 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE].contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
+fn spell(answer: &Response<Bytes>, is_head: bool) -> Vec<u8> {
+    let status = answer.status();
+    let mut head = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or("Unknown"));
+    let body: &[u8] = if is_head { &[] } else { answer.body() };
+    write_headers(&mut head, answer.headers());
+    if !is_head {
+        // Writing to a string cannot fail.
+        let _ = write!(head, "content-length: {}\r\n", body.len());
+    }
+    head.push_str("\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn write_headers(head: &mut String, headers: &HeaderMap) {
+    for (name, value) in headers {
+        if !is_hop_by_hop(name) && name != header::CONTENT_LENGTH {
+            let _ = write!(head, "{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_a_guests_request_with_either_line_end() {
+        for request in [
+            "POST /p?q=1 HTTP/1.1\r\nHost: h\r\nConnection: Close\r\nContent-Length: 5\r\n\r\nhello",
+            "POST /p?q=1 HTTP/1.1\nHost: h\nConnection: Close\nContent-Length: 5\n\nhello",
+        ] {
+            let request = parse("example.com", 443, request.as_bytes()).expect("valid");
+            assert_eq!(request.uri(), "https://example.com/p?q=1");
+            assert_eq!(request.method(), Method::POST);
+            assert_eq!(request.headers().len(), 1, "hop-by-hop headers stay behind");
+            assert_eq!(request.body(), "hello");
+        }
+        assert_eq!(parse("h", 8443, b"GET http://x/y HTTP/1.0\r\n\r\n").expect("valid").uri(), "https://h:8443/y");
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        for bytes in [b"".as_slice(), b"GET", b"\0\0\0\0", b"GET / HTTP/1.1\r\n"] {
+            assert!(matches!(parse("h", 443, bytes), Err(PluginError::Malformed { .. })));
+        }
+        assert!(matches!(parse("not a host", 443, b"GET / HTTP/1.1\r\n\r\n"), Err(PluginError::Url { .. })));
+    }
+
+    #[test]
+    fn an_answer_has_an_exact_length_and_no_transfer_coding() {
+        let answer = Response::builder()
+            .status(200)
+            .header("transfer-encoding", "chunked")
+            .header("x-a", "1")
+            .body(Bytes::from_static(b"hi"))
+            .expect("valid");
+        assert_eq!(spell(&answer, false), b"HTTP/1.1 200 OK\r\nx-a: 1\r\ncontent-length: 2\r\n\r\nhi");
+    }
+}

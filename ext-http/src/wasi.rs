@@ -1,0 +1,122 @@
+//! WASI preview 1 without sockets: what a guest may see of its surroundings.
+//!
+//! The dozen calls which a request really makes (stdio, arguments, environment, clocks, random numbers) are
+//! implemented here, so that a request costs no more than it uses. Everything about files is wasmtime-wasi's, whose
+//! context is created at the first call that needs it.
+
+pub(crate) mod clock;
+pub(crate) mod files;
+pub(crate) mod random;
+pub(crate) mod stdio;
+
+use std::sync::Arc;
+
+use crate::abi::{
+    errno::Errno,
+    memory::{GuestMemory, offset},
+};
+
+pub use clock::Clock;
+pub use files::{Access, Directory};
+pub use random::Random;
+pub use stdio::{Input, Output};
+
+use files::Files;
+use stdio::Stdio;
+
+/// What a guest may see: shared by all instances of an app. Nothing is inherited from the host.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// Program arguments, the program's name first.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// Directories opened before the start.
+    pub dirs: Vec<Directory>,
+    /// What clocks tell.
+    pub clock: Clock,
+    /// Where random bytes come from.
+    pub random: Random,
+}
+
+/// Everything of [`Environment`] and stdio for one instance.
+pub(crate) struct Wasi {
+    environment: Arc<Environment>,
+    /// Variables of this instance alone (CGI's), after the app's.
+    extra_env: Vec<(String, String)>,
+    pub(crate) stdio: Stdio,
+    pub(crate) files: Files,
+    pub(crate) clock: clock::Clocks,
+    pub(crate) random: random::Source,
+}
+
+impl Wasi {
+    pub(crate) fn new(environment: Arc<Environment>, extra_env: Vec<(String, String)>, stdio: Stdio) -> Self {
+        Self {
+            clock: clock::Clocks::new(environment.clock),
+            random: random::Source::new(environment.random),
+            files: Files::new(Arc::clone(&environment)),
+            environment,
+            extra_env,
+            stdio,
+        }
+    }
+
+    fn env(&self) -> impl Iterator<Item = String> {
+        self.environment.env.iter().chain(&self.extra_env).map(|(name, value)| format!("{name}={value}"))
+    }
+
+    fn args(&self) -> impl Iterator<Item = String> {
+        self.environment.args.iter().cloned()
+    }
+
+    pub(crate) fn args_sizes(&self, memory: &mut GuestMemory<'_>, count: i32, size: i32) -> Result<(), Errno> {
+        write_sizes(memory, self.args(), count, size)
+    }
+
+    pub(crate) fn args_get(&self, memory: &mut GuestMemory<'_>, pointers: i32, text: i32) -> Result<(), Errno> {
+        write_strings(memory, self.args(), pointers, text)
+    }
+
+    pub(crate) fn environ_sizes(&self, memory: &mut GuestMemory<'_>, count: i32, size: i32) -> Result<(), Errno> {
+        write_sizes(memory, self.env(), count, size)
+    }
+
+    pub(crate) fn environ_get(&self, memory: &mut GuestMemory<'_>, pointers: i32, text: i32) -> Result<(), Errno> {
+        write_strings(memory, self.env(), pointers, text)
+    }
+}
+
+fn write_sizes(
+    memory: &mut GuestMemory<'_>,
+    strings: impl Iterator<Item = String>,
+    count_out: i32,
+    size_out: i32,
+) -> Result<(), Errno> {
+    let (mut count, mut size) = (0u32, 0u32);
+    for string in strings {
+        let length = u32::try_from(string.len() + 1).map_err(|_| Errno::NoMem)?;
+        count += 1;
+        size = size.checked_add(length).ok_or(Errno::NoMem)?;
+    }
+    memory.write_u32(count_out, count)?;
+    memory.write_u32(size_out, size)
+}
+
+/// Writes NUL-terminated strings one behind the other, and a pointer to each.
+fn write_strings(
+    memory: &mut GuestMemory<'_>,
+    strings: impl Iterator<Item = String>,
+    mut pointers: i32,
+    mut text: i32,
+) -> Result<(), Errno> {
+    for string in strings {
+        let mut bytes = string.into_bytes();
+        bytes.push(0);
+        memory.write_u32(pointers, text.cast_unsigned())?;
+        memory.write(text, &bytes)?;
+        pointers = offset(pointers, 4)?;
+        text = offset(text, u32::try_from(bytes.len()).map_err(|_| Errno::NoMem)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Descriptors from 3 up to where sockets start: wasmtime-wasi's files.
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p1::WasiP1Ctx};
+
+use super::Environment;
+
+/// The first descriptor of a file; preopened directories come first.
+pub(crate) const FIRST_FILE: i32 = 3;
+
+/// What a guest may do in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read files and list directories.
+    ReadOnly,
+    /// Also create, change and delete.
+    ReadWrite,
+}
+
+/// A directory opened for a guest before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Where it is on the host.
+    pub host: PathBuf,
+    /// Where the guest sees it.
+    pub guest: String,
+    /// What the guest may do there.
+    pub access: Access,
+}
+
+/// A directory which cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open directory `{path}`", path = path.display())]
+pub struct DirectoryError {
+    /// The directory on the host.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Directory {
+    /// Checks that the directory exists and can be listed.
+    ///
+    /// # Errors
+    /// [`DirectoryError`], naming it.
+    pub fn check(&self) -> Result<(), DirectoryError> {
+        std::fs::read_dir(&self.host).map(drop).map_err(|source| DirectoryError { path: self.host.clone(), source })
+    }
+}
+
+/// The files of one instance, opened at the first call which needs them.
+pub(crate) struct Files {
+    environment: Arc<Environment>,
+    context: Option<Box<WasiP1Ctx>>,
+    looked_for_directory: bool,
+}
+
+impl Files {
+    pub(crate) fn new(environment: Arc<Environment>) -> Self {
+        Self { environment, context: None, looked_for_directory: false }
+    }
+
+    /// Whether a guest without directories looked for one: a hint for the user if it fails later.
+    pub(crate) fn looked_in_vain(&self) -> bool {
+        self.looked_for_directory
+    }
+
+    /// wasmtime-wasi's context; `None` if no directory is open, for then no descriptor can be a file.
+    pub(crate) fn context(&mut self) -> wasmtime::Result<Option<&mut WasiP1Ctx>> {
+        if self.environment.dirs.is_empty() {
+            self.looked_for_directory = true;
+            return Ok(None);
+        }
+        if self.context.is_none() {
+            self.context = Some(Box::new(open(&self.environment)?));
+        }
+        Ok(self.context.as_deref_mut())
+    }
+}
+
+fn open(environment: &Environment) -> wasmtime::Result<WasiP1Ctx> {
+    let mut builder = WasiCtxBuilder::new();
+    for directory in &environment.dirs {
+        let perms = match directory.access {
+            Access::ReadOnly => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        builder.preopened_dir(&directory.host, &directory.guest, perms)?;
+    }
+    Ok(builder.build_p1())
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files").field("open", &self.context.is_some()).finish_non_exhaustive()
+    }
+}
