@@ -272,10 +272,12 @@ impl Artifact {
                 _ => {}
             }
         }
+        let exports = self.exports.iter().map(String::as_str);
         self.kind = if is_component {
-            Kind::of_component(&self.exports)
+            Kind::of_component(exports)
         } else {
-            Kind::of_module(&self.imports, &self.exports)
+            let imports = self.imports.iter().map(|import| (import.module.as_str(), import.name.as_str()));
+            Kind::of_module(imports, exports)
         };
         Ok(())
     }

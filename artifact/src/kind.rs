@@ -33,22 +33,26 @@ pub enum HttpVersion {
 }
 
 impl Kind {
-    pub(crate) fn of_module(imports: &[Import], exports: &[String]) -> Self {
-        let listens = |import: &Import| {
-            import.module == PREVIEW1
-                && (import.name.starts_with("sock_listen") || import.name.starts_with("sock_accept"))
+    /// The kind of a core module with these imports (module and name) and exported functions.
+    pub fn of_module<'a>(
+        mut imports: impl Iterator<Item = (&'a str, &'a str)>,
+        mut exports: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let listens = |(module, name): (&str, &str)| {
+            module == PREVIEW1 && (name.starts_with("sock_listen") || name.starts_with("sock_accept"))
         };
-        if !exports.iter().any(|name| name == "_start") {
+        if !exports.any(|name| name == "_start") {
             Self::Reactor
-        } else if imports.iter().any(listens) {
+        } else if imports.any(listens) {
             Self::SocketServer
         } else {
             Self::Command
         }
     }
 
-    pub(crate) fn of_component(exports: &[String]) -> Self {
-        let exports_interface = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
+    /// The kind of a component with these exports.
+    pub fn of_component<'a>(exports: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let exports_interface = |prefix: &str| exports.clone().any(|name| name.starts_with(prefix));
         if exports_interface("wasi:http/incoming-handler@0.2.") {
             Self::HttpComponent(HttpVersion::V02)
         } else if exports_interface("wasi:http/handler@0.3.") {

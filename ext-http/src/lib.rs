@@ -39,7 +39,9 @@ mod wasi;
 
 pub use host::{Host, HostOptions, HostView};
 pub use network::{Connector, Inbound, InboundRule, Network, VirtualInbound, VirtualStream, virtual_inbound};
-pub use outbound::{Outbound, OutboundPolicy, Pattern, PatternError, Refusal, RequestError, Resolution, Scheme};
+pub use outbound::{
+    AnswerBody, Outbound, OutboundPolicy, Pattern, PatternError, Refusal, RequestError, Resolution, Scheme,
+};
 pub use plugin::PluginError;
 pub use wasi::files::DirectoryError;
 pub use wasi::{Access, Clock, Directory, Environment, Input, Output, Random};

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-pub use client::RequestError;
+pub use client::{AnswerBody, RequestError};
 pub use pattern::{Pattern, PatternError, Scheme};
 
 /// The rules of an app: what is allowed, and names with fixed addresses.

@@ -1,1 +1,33 @@
-//! x
+//! HTTP gateway: each request on a fresh, isolated instance.
+//!
+//! [`serve`] takes an app (a socket server written for WasmEdge, a CGI command, or a wasi:http component), compiles it
+//! once, and gives every request an instance of its own under limits that hold. [`run::run`] runs one program on real
+//! sockets instead.
+//!
+//! ```no_run
+//! use prewasm_artifact::Artifact;
+//! use prewasm_gateway::{App, CodeCache, ServerOptions, serve};
+//!
+//! let app = App::new(Artifact::read("server.wasm".as_ref())?);
+//! serve(app, ServerOptions::default(), &CodeCache::user(), |address| println!("listening on http://{address}"))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod admission;
+mod app;
+mod body;
+mod cache;
+mod cgi;
+mod engine;
+mod gateway;
+mod guest;
+mod guest_log;
+mod respond;
+pub mod run;
+mod server;
+
+pub use app::{App, Limits, Mode};
+pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile};
+pub use engine::{Metering, Ticker, on_demand};
+pub use gateway::{Gateway, PrepareError};
+pub use server::{ServeError, ServerOptions, serve};

@@ -17,6 +17,8 @@ struct State {
     /// No connection will come any more.
     closed: bool,
     guest: Option<Waker>,
+    /// How often the guest has waited for a connection.
+    waits: u64,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -55,6 +57,11 @@ impl Connector {
         })
     }
 
+    /// How often the guest has waited for a connection, in `accept` or in a poll: it lives as long as this grows.
+    pub fn waits(&self) -> u64 {
+        lock(&self.0).waits
+    }
+
     /// Declares that no further connection will come: a guest which waits for one, and has none left, is stopped.
     pub fn close(&self) {
         let mut state = lock(&self.0);
@@ -70,6 +77,7 @@ impl VirtualInbound {
 
     pub(crate) fn poll_acceptable(&self, cx: &mut Context<'_>) -> Poll<Acceptable> {
         let mut state = lock(&self.0);
+        state.waits += 1;
         if !state.queue.is_empty() {
             Poll::Ready(Acceptable::Connection)
         } else if state.closed && state.clients == 0 {

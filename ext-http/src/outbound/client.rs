@@ -2,10 +2,18 @@
 //!
 //! No proxies of the environment, no redirects, no retries: a guest's request is one request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::{Outbound, OutboundPolicy, Refusal, Scheme};
@@ -60,7 +68,12 @@ impl Outbound {
     ///
     /// # Errors
     /// [`RequestError`]; a refusal is also logged.
-    pub async fn send(&self, request: Request<reqwest::Body>) -> Result<Response<reqwest::Body>, RequestError> {
+    pub async fn send<B>(&self, request: Request<B>) -> Result<Response<AnswerBody>, RequestError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let request = request.map(|body| reqwest::Body::wrap(Shareable(Mutex::new(body))));
         let request = self.admit(request).inspect_err(|error| {
             if let RequestError::Refused(refusal) = error {
                 tracing::warn!("{refusal}");
@@ -85,9 +98,7 @@ impl Outbound {
         request: Request<Bytes>,
         limit: usize,
     ) -> Result<Response<Bytes>, RequestError> {
-        use http_body_util::BodyExt as _;
-
-        let (head, mut body) = self.send(request.map(reqwest::Body::from)).await?.into_parts();
+        let (head, mut body) = self.send(request.map(Full::new)).await?.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(RequestError::Transfer)?.into_data() else { continue };
@@ -172,6 +183,26 @@ fn build(policy: Arc<OutboundPolicy>) -> Result<reqwest::Client, reqwest::Error>
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .dns_resolver(PolicyResolver(policy))
         .build()
+}
+
+/// The streaming body of an answer.
+pub type AnswerBody = reqwest::Body;
+
+/// A body with one owner, for a client which wants it shareable between threads.
+struct Shareable<B>(Mutex<B>);
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Shareable<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let body = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(body).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
 }
 
 /// Resolves names for the client: only addresses which the policy permits come out.

@@ -1,0 +1,84 @@
+//! What is served, and within which limits.
+
+use std::{sync::Arc, time::Duration};
+
+use prewasm_artifact::Artifact;
+use prewasm_ext_http::{Environment, OutboundPolicy};
+
+use crate::cache::PrecompiledPolicy;
+
+/// A guest and everything it may use.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The program.
+    pub artifact: Artifact,
+    /// Whether requests share an instance.
+    pub mode: Mode,
+    /// Arguments, environment and directories.
+    pub environment: Arc<Environment>,
+    /// Whom it may call.
+    pub outbound: Arc<OutboundPolicy>,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Whether precompiled code is loaded.
+    pub precompiled: PrecompiledPolicy,
+}
+
+impl App {
+    /// An app with default limits, which may neither see nor call anything.
+    pub fn new(artifact: Artifact) -> Self {
+        Self {
+            artifact,
+            mode: Mode::Auto,
+            environment: Arc::default(),
+            outbound: Arc::default(),
+            limits: Limits::default(),
+            precompiled: PrecompiledPolicy::Refuse,
+        }
+    }
+}
+
+/// Whether requests share an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Isolated.
+    #[default]
+    Auto,
+    /// A fresh instance per request.
+    Isolated,
+    /// One long-lived instance; for socket servers only.
+    Resident,
+}
+
+/// What one app may use up.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Wall-clock time of one request.
+    pub timeout: Duration,
+    /// Linear memory of one instance, in bytes.
+    pub memory: u64,
+    /// Fuel of one request (about one unit per wasm instruction); `None` does not count.
+    pub fuel: Option<u64>,
+    /// Request body, in bytes.
+    pub body: u64,
+    /// Instances alive at the same time.
+    pub instances: u32,
+    /// Requests which wait for an instance; any more are answered 503.
+    pub queue: u32,
+    /// What one request may write to the log, in bytes; the rest is dropped.
+    pub log: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            memory: 256 * 1024 * 1024,
+            fuel: None,
+            body: 16 * 1024 * 1024,
+            instances: 200,
+            queue: 200,
+            log: 64 * 1024,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! CGI 1.1 (RFC 3875): what a command sees of a request, and what its output says.
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts};
+
+/// At most this many headers in an answer.
+const MAX_HEADERS: usize = 128;
+
+/// What a command's output begins with.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Response {
+        response: Response<()>,
+        /// Bytes of the head; the body follows.
+        length: usize,
+    },
+    /// The server is to handle this path and query instead.
+    LocalRedirect(String),
+}
+
+/// The meta-variables of a request (RFC 3875, 4.1).
+pub(crate) fn environment(
+    request: &Parts,
+    content_length: Option<u64>,
+    peer: SocketAddr,
+    local: SocketAddr,
+) -> Vec<(String, String)> {
+    let uri = &request.uri;
+    let (name, port) = server_name(request, local);
+    let mut env: Vec<(String, String)> = [
+        ("GATEWAY_INTERFACE", "CGI/1.1".to_owned()),
+        ("SERVER_SOFTWARE", concat!("prewasm/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("SERVER_PROTOCOL", protocol(request.version).to_owned()),
+        ("SERVER_NAME", name),
+        ("SERVER_PORT", port),
+        ("REQUEST_METHOD", request.method.to_string()),
+        ("SCRIPT_NAME", String::new()),
+        ("PATH_INFO", decode(uri.path())),
+        ("QUERY_STRING", uri.query().unwrap_or_default().to_owned()),
+        ("REMOTE_ADDR", peer.ip().to_string()),
+        ("REMOTE_HOST", peer.ip().to_string()),
+        // WAGI's addition: the target as it was sent.
+        ("X_RAW_PATH_INFO", uri.path().to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    if let Some(length) = content_length {
+        env.push(("CONTENT_LENGTH".to_owned(), length.to_string()));
+    }
+    if let Some(value) = request.headers.get(header::CONTENT_TYPE) {
+        env.push(("CONTENT_TYPE".to_owned(), text(value)));
+    }
+    env.extend(protocol_variables(&request.headers));
+    env
+}
+
+/// Program arguments from a query without `=` (RFC 3875, 4.4): an indexed search.
+pub(crate) fn search_words(query: Option<&str>) -> Vec<String> {
+    match query {
+        Some(query) if !query.is_empty() && !query.contains('=') => query.split('+').map(decode).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn server_name(request: &Parts, local: SocketAddr) -> (String, String) {
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri.authority().cloned().or_else(|| host?.parse().ok());
+    match authority {
+        Some(authority) => {
+            let port = authority.port_u16().unwrap_or(local.port());
+            (authority.host().to_owned(), port.to_string())
+        }
+        None => (local.ip().to_string(), local.port().to_string()),
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// `HTTP_*`: the request's headers (RFC 3875, 4.1.18).
+fn protocol_variables(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .keys()
+        .filter(|name| is_passed_on(name))
+        .map(|name| {
+            let separator = if name == header::COOKIE { "; " } else { ", " };
+            let values: Vec<_> = headers.get_all(name).iter().map(text).collect();
+            let variable = format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_"));
+            (variable, values.join(separator))
+        })
+        .collect()
+}
+
+fn is_passed_on(name: &HeaderName) -> bool {
+    // `Proxy` would become HTTP_PROXY, which clients take for their proxy (httpoxy, CVE-2016-5385). Names with an
+    // underscore would pass for the same variable as another header's.
+    let is_dangerous = name == "proxy" || name.as_str().contains('_');
+    let has_own_variable = name == header::CONTENT_TYPE || name == header::CONTENT_LENGTH;
+    let is_credential = name == header::AUTHORIZATION || name == header::PROXY_AUTHORIZATION;
+    let is_about_connection = [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE].contains(name);
+    !(is_dangerous || has_own_variable || is_about_connection || (is_credential && name != header::AUTHORIZATION))
+}
+
+/// A value as an environment variable: NUL cannot occur in a header.
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// Resolves `%XX`. What does not decode to UTF-8 without NUL stays as it is.
+fn decode(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match (byte, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
+            (b'%', Some(value)) => {
+                decoded.push(value);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    match String::from_utf8(decoded) {
+        Ok(decoded) if !decoded.contains('\0') => decoded,
+        _ => path.to_owned(),
+    }
+}
+
+/// Parses the head of a command's output; `None` while it is not complete.
+///
+/// A head which begins with a status line is taken as it is: a non-parsed-header script.
+pub(crate) fn parse(output: &[u8]) -> Result<Option<Answer>, String> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    if output.starts_with(b"HTTP/") {
+        let mut head = httparse::Response::new(&mut headers);
+        return match head.parse(output) {
+            Ok(httparse::Status::Complete(length)) => {
+                let status = StatusCode::from_u16(head.code.unwrap_or_default()).map_err(|error| error.to_string())?;
+                let mut response = Response::new(());
+                *response.status_mut() = status;
+                copy_headers(head.headers, response.headers_mut())?;
+                Ok(Some(Answer::Response { response, length }))
+            }
+            Ok(httparse::Status::Partial) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        };
+    }
+    match httparse::parse_headers(output, &mut headers) {
+        Ok(httparse::Status::Complete((length, headers))) => interpret(headers, length).map(Some),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn copy_headers(from: &[httparse::Header<'_>], to: &mut HeaderMap) -> Result<(), String> {
+    for header in from {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| error.to_string())?;
+        to.append(name, HeaderValue::from_bytes(header.value).map_err(|error| error.to_string())?);
+    }
+    crate::guest::socket::remove_hop_by_hop(to);
+    Ok(())
+}
+
+/// `Status`, `Location` and the rest (RFC 3875, 6.3).
+fn interpret(headers: &[httparse::Header<'_>], length: usize) -> Result<Answer, String> {
+    let mut response = Response::new(());
+    copy_headers(headers, response.headers_mut())?;
+    let status = response.headers_mut().remove("status").map(|status| parse_status(&status)).transpose()?;
+    let location = response.headers().get(header::LOCATION).map(text);
+    match (status, location) {
+        (None, Some(location)) if location.starts_with('/') && !location.starts_with("//") => {
+            return Ok(Answer::LocalRedirect(location));
+        }
+        (None, Some(_)) => *response.status_mut() = StatusCode::FOUND,
+        (Some(status), _) => *response.status_mut() = status,
+        (None, None) => {}
+    }
+    if response.headers().is_empty() && status.is_none() {
+        return Err("its head has no header; at least Content-Type, Location or Status is required".to_owned());
+    }
+    Ok(Answer::Response { response, length })
+}
+
+/// `404 Not Found`: the code; the text is the server's.
+fn parse_status(value: &HeaderValue) -> Result<StatusCode, String> {
+    let value = text(value);
+    let code = value.split_ascii_whitespace().next().and_then(|code| code.parse::<u16>().ok());
+    match code.map(StatusCode::from_u16) {
+        Some(Ok(status)) if status.as_u16() >= 200 => Ok(status),
+        _ => {
+            let mut message = String::new();
+            let _ = write!(message, "`Status: {}` is not a final status", value.escape_debug());
+            Err(message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(request: http::request::Builder) -> Parts {
+        request.body(()).expect("valid").into_parts().0
+    }
+
+    fn env_of(request: http::request::Builder) -> std::collections::HashMap<String, String> {
+        let address = "127.0.0.1:8080".parse().expect("valid");
+        environment(&parts(request), Some(3), "10.0.0.1:5".parse().expect("valid"), address).into_iter().collect()
+    }
+
+    #[test]
+    fn meta_variables_follow_the_rfc() {
+        let env = env_of(
+            Request::get("/a%20b?q=1").header("host", "example.com:81").header("x-a", "1").header("x-a", "2").header("content-type", "t/x"),
+        );
+        assert_eq!(env["PATH_INFO"], "/a b");
+        assert_eq!(env["QUERY_STRING"], "q=1");
+        assert_eq!((env["SERVER_NAME"].as_str(), env["SERVER_PORT"].as_str()), ("example.com", "81"));
+        assert_eq!(env["HTTP_X_A"], "1, 2");
+        assert_eq!((env["CONTENT_TYPE"].as_str(), env["CONTENT_LENGTH"].as_str()), ("t/x", "3"));
+        assert!(!env.contains_key("HTTP_CONTENT_TYPE"));
+    }
+
+    #[test]
+    fn dangerous_headers_stay_outside() {
+        let env = env_of(Request::get("/").header("proxy", "http://evil").header("x_forwarded_for", "1"));
+        assert!(!env.contains_key("HTTP_PROXY"));
+        assert!(!env.contains_key("HTTP_X_FORWARDED_FOR"));
+    }
+
+    #[test]
+    fn an_answers_head_may_use_either_line_end() {
+        for output in ["Status: 404 Nope\nContent-Type: text/plain\n\nbody", "Status: 404\r\nContent-Type: text/plain\r\n\r\nbody"] {
+            let Ok(Some(Answer::Response { response, length })) = parse(output.as_bytes()) else { panic!("{output}") };
+            assert_eq!(response.status(), 404);
+            assert_eq!(&output[length..], "body");
+            assert!(!response.headers().contains_key("status"));
+        }
+        assert!(matches!(parse(b"Content-Type: text/plain\n"), Ok(None)));
+        assert!(parse(b"this is not a header\n\n").is_err());
+        assert!(parse(b"\n").is_err());
+    }
+
+    #[test]
+    fn redirects_are_local_or_for_the_client() {
+        assert!(matches!(parse(b"Location: /there?x=1\n\n"), Ok(Some(Answer::LocalRedirect(path))) if path == "/there?x=1"));
+        let Ok(Some(Answer::Response { response, .. })) = parse(b"Location: https://example.com/\n\n") else { panic!() };
+        assert_eq!(response.status(), 302);
+        assert!(parse(b"Status: 100 Continue\n\n").is_err());
+    }
+
+    #[test]
+    fn a_query_without_an_equals_sign_becomes_arguments() {
+        assert_eq!(search_words(Some("red+gr%65en")), ["red", "green"]);
+        assert!(search_words(Some("a=b")).is_empty());
+    }
+}

@@ -1,0 +1,126 @@
+//! Resident socket servers: one long-lived instance behind connections in memory.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use prewasm_ext_http::{Connector, HostOptions, Inbound, Input, Network, Outbound, virtual_inbound};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    socket::{AfterAnswer, exchange},
+    state::CoreGuest,
+    task::GuestTask,
+};
+use crate::{
+    admission::Permit,
+    body::{RequestBody, ResponseBody},
+    guest_log::{GuestLog, Stream},
+    respond::Failure,
+};
+
+/// An instance which ends sooner than this after its start is started again with a pause.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// The pause, doubled each time up to the second value.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A socket server whose instance outlives requests. It has a thread of its own, so that requests which keep it busy
+/// do not keep others waiting on the same worker.
+pub(crate) struct ResidentGuest {
+    shared: Arc<Shared>,
+    timeout: Duration,
+    stop: CancellationToken,
+}
+
+struct Shared {
+    /// The door to the present instance.
+    connector: Mutex<Connector>,
+    /// Asks for a new instance: the present one hangs.
+    restart: Notify,
+}
+
+impl ResidentGuest {
+    /// Starts the instance.
+    pub(crate) fn start(guest: CoreGuest) -> std::io::Result<Self> {
+        let (inbound, connector) = virtual_inbound();
+        let shared = Arc::new(Shared { connector: Mutex::new(connector), restart: Notify::new() });
+        let timeout = guest.app().limits.timeout;
+        let stop = CancellationToken::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (held, stopped) = (Arc::clone(&shared), stop.clone());
+        thread::Builder::new().name("resident".to_owned()).spawn(move || {
+            runtime.block_on(stopped.run_until_cancelled(keep_running(&guest, &held, inbound)));
+        })?;
+        Ok(Self { shared, timeout, stop })
+    }
+
+    /// Serves one request on a connection of its own.
+    pub(crate) async fn serve(
+        &self,
+        request: Request<RequestBody>,
+        peer: SocketAddr,
+        permit: Permit,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let connector = self.shared.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let waits = connector.waits();
+        let stream = connector.connect(peer);
+        // The guest runs elsewhere; what is watched here is the time.
+        let watch = GuestTask::new(std::future::pending(), self.timeout, permit);
+        let result = exchange(stream, request, watch, AfterAnswer::Leave).await;
+        if matches!(result, Err(Failure::Deadline { .. })) && connector.waits() == waits {
+            // In all that time it has not once waited for a connection: it hangs.
+            self.shared.restart.notify_one();
+        }
+        result
+    }
+}
+
+impl Drop for ResidentGuest {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn keep_running(guest: &CoreGuest, shared: &Shared, first: prewasm_ext_http::VirtualInbound) {
+    let mut inbound = Some(first);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let listener = inbound.take().unwrap_or_else(|| {
+            let (inbound, connector) = virtual_inbound();
+            *shared.connector.lock().unwrap_or_else(PoisonError::into_inner) = connector;
+            inbound
+        });
+        let started = Instant::now();
+        tokio::select! {
+            result = guest.clone().run(options(guest, listener)) => match result {
+                Ok(end) => tracing::warn!(?end, "the resident guest ended; it is started again"),
+                Err(failure) => failure.log(),
+            },
+            () = shared.restart.notified() => tracing::warn!("the resident guest hangs; it is started again"),
+        }
+        if started.elapsed() < SHORT_LIFE {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        } else {
+            pause = FIRST_PAUSE;
+        }
+    }
+}
+
+fn options(guest: &CoreGuest, inbound: prewasm_ext_http::VirtualInbound) -> HostOptions {
+    let outbound = Arc::new(Outbound::new(Arc::clone(&guest.app().outbound)));
+    HostOptions {
+        extra_env: Vec::new(),
+        stdin: Input::Empty,
+        // A resident guest is not bounded by requests, and neither is its log.
+        stdout: GuestLog::output(Stream::Stdout, usize::MAX),
+        stderr: GuestLog::output(Stream::Stderr, usize::MAX),
+        network: Network { inbound: Inbound::Virtual(inbound), outbound },
+    }
+}

@@ -1,0 +1,244 @@
+//! Socket servers: a connection in memory, hyper's client on our end and the guest on the other.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use prewasm_ext_http::{HostOptions, Inbound, Input, Network, Outbound, VirtualStream, virtual_inbound};
+
+use super::{
+    state::{CoreGuest, End},
+    task::GuestTask,
+};
+use crate::{
+    admission::Permit,
+    body::{BrokenOff, RequestBody, ResponseBody},
+    guest_log::{GuestLog, Stream},
+    respond::Failure,
+};
+
+type Connection = http1::Connection<TokioIo<VirtualStream>, RequestBody>;
+
+/// What becomes of a guest whose answer is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterAnswer {
+    /// It runs on until it waits for the next connection: an isolated guest.
+    Finish,
+    /// It is not ours to end: a resident guest.
+    Leave,
+}
+
+/// Serves one request on a fresh instance.
+pub(crate) async fn serve_isolated(
+    guest: CoreGuest,
+    outbound: Arc<Outbound>,
+    request: Request<RequestBody>,
+    peer: SocketAddr,
+    permit: Permit,
+) -> Result<Response<ResponseBody>, Failure> {
+    let (inbound, connector) = virtual_inbound();
+    let stream = connector.connect(peer);
+    connector.close();
+    let timeout = guest.app().limits.timeout;
+    let log = guest.app().limits.log;
+    let options = HostOptions {
+        extra_env: Vec::new(),
+        stdin: Input::Empty,
+        stdout: GuestLog::output(Stream::Stdout, log),
+        stderr: GuestLog::output(Stream::Stderr, log),
+        network: Network { inbound: Inbound::Virtual(inbound), outbound },
+    };
+    let task = GuestTask::new(guest.run(options), timeout, permit);
+    exchange(stream, request, task, AfterAnswer::Finish).await
+}
+
+/// Sends the request over `stream` and waits for the head of the answer, while `guest` runs.
+pub(super) async fn exchange(
+    stream: VirtualStream,
+    request: Request<RequestBody>,
+    guest: GuestTask,
+    after: AfterAnswer,
+) -> Result<Response<ResponseBody>, Failure> {
+    let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| Failure::BadResponse { what: error.to_string() })?;
+    let mut exchange = Exchange { guest, connection: Some(connection) };
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let response = poll_fn(|cx| {
+        exchange.drive(cx);
+        match answer.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.failure(&error))),
+            Poll::Pending => match exchange.guest.take_failure() {
+                Some(failure) => Poll::Ready(Err(failure)),
+                None => Poll::Pending,
+            },
+        }
+    })
+    .await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::BadResponse { what: "it switches protocols, which is not supported".to_owned() });
+    }
+    Ok(respond(response, exchange, after).await)
+}
+
+async fn respond(response: Response<Incoming>, exchange: Exchange, after: AfterAnswer) -> Response<ResponseBody> {
+    let (mut head, incoming) = response.into_parts();
+    let is_framed =
+        head.headers.contains_key(header::CONTENT_LENGTH) || head.headers.contains_key(header::TRANSFER_ENCODING);
+    remove_hop_by_hop(&mut head.headers);
+    let is_complete = incoming.is_end_stream();
+    let mut body = SocketBody { exchange: Some(exchange), incoming, is_framed, after };
+    if is_complete {
+        poll_fn(|cx| {
+            body.complete(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+    Response::from_parts(head, ResponseBody::Socket(Box::new(body)))
+}
+
+/// The guest and our end of its connection.
+struct Exchange {
+    guest: GuestTask,
+    connection: Option<Connection>,
+}
+
+impl Exchange {
+    /// Moves bytes towards the guest, lets it run, and takes what it wrote.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        self.poll_connection(cx);
+        // Whether it has ended shows in what the connection sees next.
+        let _ = self.guest.poll(cx);
+        self.poll_connection(cx);
+    }
+
+    fn poll_connection(&mut self, cx: &mut Context<'_>) {
+        let Some(connection) = &mut self.connection else { return };
+        // Its errors are also the answer's, which is where they are dealt with.
+        if Pin::new(connection).poll(cx).is_ready() {
+            self.connection = None;
+        }
+    }
+
+    /// Why there is no answer: the guest's own failure says more than the connection's.
+    fn failure(&mut self, error: &hyper::Error) -> Failure {
+        if let Some(failure) = self.guest.take_failure() {
+            return failure;
+        }
+        if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+            return Failure::BadResponse { what: error.to_string() };
+        }
+        let how = match self.guest.end() {
+            Some(End::Exited(code)) => format!("exited with code {code}"),
+            Some(End::Returned) => "ended".to_owned(),
+            Some(End::ServedOut) | None => "closed the connection".to_owned(),
+        };
+        Failure::NoResponse { how }
+    }
+}
+
+/// The body of an answer which the guest is still writing.
+pub(crate) struct SocketBody {
+    /// Gone once the answer is complete.
+    exchange: Option<Exchange>,
+    incoming: Incoming,
+    /// Whether the answer says where it ends; otherwise it ends where the guest closes.
+    is_framed: bool,
+    after: AfterAnswer,
+}
+
+impl SocketBody {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.drive(cx);
+                }
+                std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx))
+            }
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                if self.incoming.is_end_stream() {
+                    self.complete(cx);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(_)) => Poll::Ready(Some(Err(self.break_off()))),
+            None if self.ends_by_failure() => Poll::Ready(Some(Err(self.break_off()))),
+            None => {
+                self.complete(cx);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// An answer without framing ends when the guest closes, and a trap closes too.
+    fn ends_by_failure(&self) -> bool {
+        !self.is_framed && self.exchange.as_ref().is_some_and(|exchange| exchange.guest.has_failed())
+    }
+
+    fn break_off(&mut self) -> BrokenOff {
+        let failure = self.exchange.take().and_then(|mut exchange| exchange.guest.take_failure());
+        match failure {
+            Some(failure) => failure.log(),
+            None => tracing::warn!("the guest broke off its answer"),
+        }
+        BrokenOff
+    }
+
+    fn complete(&mut self, cx: &mut Context<'_>) {
+        let Some(Exchange { guest, connection }) = self.exchange.take() else { return };
+        // The guest sees the client leave; it will not be given another.
+        drop(connection);
+        if self.after == AfterAnswer::Finish {
+            guest.finish(cx);
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Headers which are about the connection to the guest, not about the answer (RFC 9110, 7.6.1).
+pub(crate) fn remove_hop_by_hop(headers: &mut http::HeaderMap) {
+    let named: Vec<_> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse::<header::HeaderName>().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [
+        header::CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+}

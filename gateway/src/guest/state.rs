@@ -1,0 +1,109 @@
+//! Store data of core modules, and how the end of one is classed.
+
+use std::sync::Arc;
+
+use prewasm_ext_http::{
+    Environment, Host, HostOptions, HostView,
+    link::{self, ServedOut},
+};
+use wasmtime::{Engine, InstancePre, Module, Store, Trap};
+use wasmtime_wasi::I32Exit;
+
+use super::limiter::MemoryLimiter;
+use crate::{app::App, respond::Failure};
+
+/// Store data of one instance of a core module.
+pub(crate) struct State {
+    host: Host,
+    limiter: MemoryLimiter,
+}
+
+impl HostView for State {
+    fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+}
+
+/// A core module, linked and ready to instantiate.
+#[derive(Clone)]
+pub(crate) struct CoreGuest {
+    template: InstancePre<State>,
+    app: Arc<App>,
+    environment: Arc<Environment>,
+}
+
+/// How a guest ended without failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// `_start` returned.
+    Returned,
+    /// It called `proc_exit`.
+    Exited(i32),
+    /// It waits for a connection, and all have been served.
+    ServedOut,
+}
+
+impl CoreGuest {
+    pub(crate) fn new(engine: &Engine, module: &Module, app: Arc<App>) -> wasmtime::Result<Self> {
+        let template = link::linker::<State>(engine)?.instantiate_pre(module)?;
+        let environment = Arc::clone(&app.environment);
+        Ok(Self { template, app, environment })
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The same guest with further program arguments, for one request.
+    pub(crate) fn with_arguments(&self, words: Vec<String>) -> Self {
+        let mut guest = self.clone();
+        if !words.is_empty() {
+            let mut environment = Environment::clone(&self.environment);
+            environment.args.extend(words);
+            guest.environment = Arc::new(environment);
+        }
+        guest
+    }
+
+    /// Instantiates and runs `_start` to its end.
+    pub(crate) async fn run(self, options: HostOptions) -> Result<End, Failure> {
+        let mut store = self.store(options).map_err(Failure::Instantiate)?;
+        let result = async {
+            let instance = self.template.instantiate_async(&mut store).await?;
+            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+            start.call_async(&mut store, ()).await
+        }
+        .await;
+        result.map(|()| End::Returned).or_else(|error| classify(error, &store.data().limiter))
+    }
+
+    fn store(&self, options: HostOptions) -> wasmtime::Result<Store<State>> {
+        let limits = &self.app.limits;
+        let host = Host::new(Arc::clone(&self.environment), options);
+        let state = State { host, limiter: MemoryLimiter::new(limits.memory) };
+        let mut store = Store::new(self.template.module().engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_async_yield_and_update(1);
+        if let Some(fuel) = limits.fuel {
+            store.set_fuel(fuel)?;
+        }
+        Ok(store)
+    }
+}
+
+/// Tells ends from failures.
+pub(crate) fn classify(error: wasmtime::Error, limiter: &MemoryLimiter) -> Result<End, Failure> {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return Ok(End::Exited(exit.0));
+    }
+    if error.is::<ServedOut>() {
+        return Ok(End::ServedOut);
+    }
+    if let Some((asked, limit)) = limiter.refused() {
+        return Err(Failure::OutOfMemory { asked, limit });
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => Err(Failure::OutOfFuel),
+        _ => Err(Failure::Trap(error)),
+    }
+}

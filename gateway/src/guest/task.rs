@@ -1,0 +1,103 @@
+//! A running guest, polled by whoever waits for its answer.
+//!
+//! The guest runs inside of the task of its request: no hand-over between tasks on the hot path, and a client that
+//! leaves drops the guest with everything else. Only a guest which still has work after its answer becomes a task of
+//! its own, until it is done or its time is over.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::state::End;
+use crate::{admission::Permit, respond::Failure};
+
+type Running = Pin<Box<dyn Future<Output = Result<End, Failure>> + Send>>;
+
+/// A guest, its permit and its deadline.
+pub(crate) struct GuestTask {
+    state: Progress,
+    deadline: Pin<Box<Sleep>>,
+    limit: Duration,
+    permit: Option<Permit>,
+}
+
+enum Progress {
+    Running(Running),
+    Ended(End),
+    Failed(Option<Failure>),
+}
+
+impl GuestTask {
+    pub(crate) fn new(
+        guest: impl Future<Output = Result<End, Failure>> + Send + 'static,
+        limit: Duration,
+        permit: Permit,
+    ) -> Self {
+        Self {
+            state: Progress::Running(Box::pin(guest)),
+            deadline: Box::pin(sleep_until(Instant::now() + limit)),
+            limit,
+            permit: Some(permit),
+        }
+    }
+
+    /// Lets the guest run until it waits. Ready once it has ended, for whatever reason.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Progress::Running(guest) = &mut self.state else { return Poll::Ready(()) };
+        let state = match guest.as_mut().poll(cx) {
+            Poll::Ready(Ok(end)) => Progress::Ended(end),
+            Poll::Ready(Err(failure)) => Progress::Failed(Some(failure)),
+            Poll::Pending if self.deadline.as_mut().poll(cx).is_ready() => {
+                Progress::Failed(Some(Failure::Deadline { limit: self.limit }))
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        // The instance goes back to the pool now, not when the client has read the answer.
+        self.state = state;
+        self.permit = None;
+        Poll::Ready(())
+    }
+
+    /// Whether the guest has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.state, Progress::Failed(_))
+    }
+
+    /// Takes the failure, if there is one.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        match &mut self.state {
+            Progress::Failed(failure) => failure.take(),
+            _ => None,
+        }
+    }
+
+    /// How the guest ended, if it did without failing.
+    pub(crate) fn end(&self) -> Option<End> {
+        match self.state {
+            Progress::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// The answer is complete: lets the guest do what it still has to, and logs if that fails.
+    pub(crate) fn finish(mut self, cx: &mut Context<'_>) {
+        if self.poll(cx).is_pending() {
+            tokio::task::spawn_local(async move {
+                std::future::poll_fn(|cx| self.poll(cx)).await;
+                self.log_failure();
+            });
+        } else {
+            self.log_failure();
+        }
+    }
+
+    fn log_failure(&mut self) {
+        if let Some(failure) = self.take_failure() {
+            failure.log();
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What guests print goes to our log, a line per event, up to a limit per request.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use prewasm_ext_http::Output;
+use tokio::io::AsyncWrite;
+
+/// Longest line which is logged in one piece.
+const MAX_LINE: usize = 4096;
+
+/// Which stream of a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// A sink for one stream of one instance.
+pub(crate) struct GuestLog {
+    stream: Stream,
+    line: Vec<u8>,
+    left: usize,
+}
+
+impl GuestLog {
+    /// A guest's output which is logged, up to `limit` bytes.
+    pub(crate) fn output(stream: Stream, limit: usize) -> Output {
+        Output::Stream(Box::new(Self::new(stream, limit)))
+    }
+
+    /// A sink which logs up to `limit` bytes.
+    pub(crate) fn new(stream: Stream, limit: usize) -> Self {
+        Self { stream, line: Vec::new(), left: limit }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let kept = bytes.len().min(self.left);
+        for &byte in &bytes[..kept] {
+            if byte == b'\n' || self.line.len() >= MAX_LINE {
+                self.emit();
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+        if kept < bytes.len() && self.left > 0 {
+            self.emit();
+            tracing::warn!("the guest's log limit is reached; the rest of its output is dropped");
+        }
+        self.left -= kept;
+    }
+
+    fn emit(&mut self) {
+        if self.line.is_empty() {
+            return;
+        }
+        // Escapes control characters: a guest must not be able to write to the operator's terminal.
+        let text = String::from_utf8_lossy(&self.line).escape_debug().to_string().replace("\\\"", "\"");
+        let stream = match self.stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        tracing::info!(target: "guest", stream, "{text}");
+        self.line.clear();
+    }
+}
+
+impl Drop for GuestLog {
+    fn drop(&mut self) {
+        self.emit();
+    }
+}
+
+impl AsyncWrite for GuestLog {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,310 @@
+//! The HTTP edge: one acceptor, a worker per core, and a drain that ends.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prewasm_ext_http::Outbound;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::LocalSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    app::App,
+    cache::CodeCache,
+    gateway::{Connection, Gateway, PrepareError},
+};
+
+/// Connections which the kernel keeps while all workers are busy.
+const BACKLOG: i32 = 1024;
+/// Time for a client to send the head of a request, the idle time before it included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// A pause after the system refused a connection (no descriptors left): it will not have more at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The address to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Threads which serve.
+    pub workers: NonZeroUsize,
+    /// How long to wait for running requests when told to stop.
+    pub drain: Duration,
+    /// Whether another process may listen on the same address.
+    pub reuse_port: bool,
+    /// Connections open at the same time; any more wait in the kernel.
+    pub connections: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            drain: Duration::from_secs(30),
+            reuse_port: false,
+            connections: 10_000,
+        }
+    }
+}
+
+/// Why nothing is served, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The app cannot be served.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "\n  hint: another program listens there; choose another address with `--listen`" } else { "" })]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A thread or a runtime could not be started.
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
+}
+
+/// Serves the app until SIGTERM or SIGINT, then lets running requests finish.
+///
+/// `on_listening` is told the address really bound, when everything is ready.
+///
+/// # Errors
+/// [`ServeError`], before the first request.
+pub fn serve(
+    app: App,
+    options: ServerOptions,
+    cache: &CodeCache,
+    on_listening: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    // Bound first: a busy port is told before a minute of compiling.
+    let listener = bind(&options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
+    let gateway = Arc::new(Gateway::prepare(app, cache)?);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
+    runtime.block_on(async {
+        let shutdown = signalled().map_err(ServeError::Worker)?;
+        let address = listener.local_addr().map_err(ServeError::Worker)?;
+        let listener = TcpListener::from_std(listener).map_err(ServeError::Worker)?;
+        run(listener, &gateway, &options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
+    })
+}
+
+/// Serves until `shutdown` is done. The caller owns the socket and the signal.
+pub(crate) async fn run(
+    listener: TcpListener,
+    gateway: &Arc<Gateway>,
+    options: &ServerOptions,
+    shutdown: impl Future<Output = ()>,
+    on_ready: impl FnOnce(),
+) -> io::Result<()> {
+    let drain = CancellationToken::new();
+    let workers = (0..options.workers.get())
+        .map(|index| Worker::start(index, Arc::clone(gateway), drain.clone(), options.drain))
+        .collect::<io::Result<Vec<_>>>()?;
+    on_ready();
+    tokio::select! {
+        () = accept(&listener, &workers, options.connections) => {}
+        () = shutdown => {}
+    }
+    tracing::info!("draining");
+    // No connection is accepted any more; clients that come now go to whoever listens next.
+    drop(listener);
+    drain.cancel();
+    for worker in workers {
+        worker.join().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn bind(options: &ServerOptions) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(options.listen), Type::STREAM, Some(Protocol::TCP))?;
+    // Rebinding after a restart must not wait for old connections; it does not let two programs share the port.
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&options.listen.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+#[cfg(unix)]
+fn signalled() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn signalled() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// Accepts for ever, and gives each connection to the worker which has the fewest.
+async fn accept(listener: &TcpListener, workers: &[Worker], limit: usize) {
+    loop {
+        let open: usize = workers.iter().map(Worker::load).sum();
+        if open >= limit {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) else { return };
+                worker.send(stream, peer);
+            }
+            Err(error) if is_clients_fault(&error) => {}
+            Err(error) => {
+                tracing::error!("cannot accept connections: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_clients_fault(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+/// A thread with a runtime of its own: a connection, its guests and their memory stay on one core.
+struct Worker {
+    connections: mpsc::UnboundedSender<(StdStream, SocketAddr)>,
+    load: Arc<AtomicUsize>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Worker {
+    fn start(index: usize, gateway: Arc<Gateway>, drain: CancellationToken, limit: Duration) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let counted = Arc::clone(&load);
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, work(gateway, receiver, counted, drain, limit));
+        })?;
+        Ok(Self { connections: sender, load, thread })
+    }
+
+    fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, stream: TcpStream, peer: SocketAddr) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        let sent = stream.into_std().is_ok_and(|stream| self.connections.send((stream, peer)).is_ok());
+        if !sent {
+            self.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn join(self) {
+        drop(self.connections);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("a worker panicked");
+        }
+    }
+}
+
+async fn work(
+    gateway: Arc<Gateway>,
+    mut connections: mpsc::UnboundedReceiver<(StdStream, SocketAddr)>,
+    load: Arc<AtomicUsize>,
+    drain: CancellationToken,
+    limit: Duration,
+) {
+    let tasks = TaskTracker::new();
+    let outbound = Arc::new(Outbound::new(Arc::clone(&gateway.app().outbound)));
+    while let Some((stream, peer)) = connections.recv().await {
+        let gateway = Arc::clone(&gateway);
+        let guard = Counted(Arc::clone(&load));
+        let outbound = Arc::clone(&outbound);
+        let drain = drain.clone();
+        tasks.spawn_local(async move {
+            let _guard = guard;
+            match connection(stream, peer, outbound) {
+                Ok((stream, connection)) => serve_connection(stream, connection, gateway, drain).await,
+                Err(error) => tracing::debug!("connection from {peer}: {error}"),
+            }
+        });
+    }
+    tasks.close();
+    if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
+        tracing::warn!(requests = tasks.len(), "the drain time is over; requests are aborted");
+    }
+}
+
+/// Counts a connection until it ends.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn connection(stream: StdStream, peer: SocketAddr, outbound: Arc<Outbound>) -> io::Result<(TcpStream, Connection)> {
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    Ok((TcpStream::from_std(stream)?, Connection { peer, local, outbound }))
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    connection: Connection,
+    gateway: Arc<Gateway>,
+    drain: CancellationToken,
+) {
+    let peer = connection.peer;
+    let service = service_fn(move |request| {
+        let (gateway, connection) = (Arc::clone(&gateway), connection.clone());
+        async move { Ok::<_, std::convert::Infallible>(gateway.call(request, &connection).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = drain.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!("connection from {peer}: {error}");
+    }
+}
