@@ -40,7 +40,8 @@ mod wasi;
 pub use host::{Host, HostOptions, HostView};
 pub use network::{Connector, Inbound, InboundRule, Network, VirtualInbound, VirtualStream, virtual_inbound};
 pub use outbound::{
-    AnswerBody, Outbound, OutboundPolicy, Pattern, PatternError, Refusal, RequestError, Resolution, Scheme,
+    AnswerBody, Authorities, AuthorityError, Outbound, OutboundPolicy, Pattern, PatternError, Refusal, RequestError,
+    Resolution, Scheme,
 };
 pub use plugin::PluginError;
 pub use wasi::files::DirectoryError;

@@ -3,6 +3,7 @@
 //! Everything is denied unless a [`Pattern`] allows it. Names are resolved here and every address is checked, so that
 //! a permitted name cannot lead into a private network; the address which was checked is the one that is dialled.
 
+mod authorities;
 mod client;
 mod guard;
 mod pattern;
@@ -13,6 +14,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+pub use authorities::{Authorities, AuthorityError};
 pub use client::{AnswerBody, RequestError};
 pub use pattern::{Pattern, PatternError, Scheme};
 
@@ -23,6 +25,8 @@ pub struct OutboundPolicy {
     pub allow: Vec<Pattern>,
     /// Names whose address is given rather than looked up.
     pub resolve: BTreeMap<String, Resolution>,
+    /// Certificate authorities trusted for HTTPS besides the public ones.
+    pub authorities: Authorities,
 }
 
 /// `IP[:PORT]`: where a name leads. A port replaces the one that the guest asked for.
@@ -184,6 +188,7 @@ mod tests {
                 .iter()
                 .map(|(name, to)| ((*name).to_owned(), to.parse().expect("valid resolution")))
                 .collect(),
+            authorities: Authorities::default(),
         }))
     }
 

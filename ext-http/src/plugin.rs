@@ -14,8 +14,8 @@ use crate::outbound::{Outbound, RequestError};
 
 /// At most this many headers in a guest's request.
 const MAX_HEADERS: usize = 128;
-/// The largest answer kept for a guest: it must fit into a 32-bit memory with room to spare.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// The largest request taken from a guest, and the largest answer kept for one: both are held in our memory.
+const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// Why a request failed. The plugin has no error codes: each of these traps, as in WasmEdge.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum PluginError {
         #[source]
         source: Option<httparse::Error>,
     },
+    /// The guest's bytes are more than are taken.
+    #[error("the guest's HTTPS request is larger than {MAX_MESSAGE} bytes")]
+    TooLarge,
     /// The guest's host or request target is not one.
     #[error("`{url}` is not a valid URL")]
     Url {
@@ -62,10 +65,13 @@ impl Plugin {
 
 /// Sends the request that `bytes` spell to `host`, and spells its answer.
 pub(crate) async fn send(outbound: &Outbound, host: &str, port: u16, bytes: &[u8]) -> Result<Vec<u8>, PluginError> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(PluginError::TooLarge);
+    }
     let request = parse(host, port, bytes)?;
     let is_head = request.method() == Method::HEAD;
     let failed = |source| PluginError::Request { host: host.to_owned(), source };
-    let (head, body) = outbound.send_whole(request, MAX_ANSWER).await.map_err(failed)?.into_parts();
+    let (head, body) = outbound.send_whole(request, MAX_MESSAGE).await.map_err(failed)?.into_parts();
     Ok(spell(&Response::from_parts(head, body), is_head))
 }
 

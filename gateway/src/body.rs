@@ -102,7 +102,11 @@ impl RequestBody {
     /// Takes the body as it comes.
     pub(crate) fn stream(body: Incoming, limit: u64) -> Result<Self, Failure> {
         let too_large = body.size_hint().lower() > limit;
-        if too_large { Err(Failure::BodyTooLarge { limit }) } else { Ok(Self { gathered: Bytes::new(), rest: Some(body), left: limit }) }
+        if too_large {
+            Err(Failure::BodyTooLarge { limit })
+        } else {
+            Ok(Self { gathered: Bytes::new(), rest: Some(body), left: limit })
+        }
     }
 
     async fn gather_up_to(mut body: Incoming, target: usize, limit: u64, time: Duration) -> Result<Self, Failure> {
@@ -144,7 +148,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         if !self.gathered.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.gathered)))));
         }

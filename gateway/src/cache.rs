@@ -277,7 +277,11 @@ mod tests {
         load();
         let entry = entries(&folder.path().join("cache")).pop().expect("one entry");
         let good = fs::read(&entry).expect("readable");
-        for damage in [b"".to_vec(), good[..good.len() - 1].to_vec(), { let mut bad = good.clone(); bad[100] ^= 1; bad }] {
+        for damage in [b"".to_vec(), good[..good.len() - 1].to_vec(), {
+            let mut bad = good.clone();
+            bad[100] ^= 1;
+            bad
+        }] {
             fs::write(&entry, &damage).expect("writable");
             load();
             assert_eq!(fs::read(&entry).expect("readable"), good, "mended");

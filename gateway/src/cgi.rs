@@ -103,7 +103,8 @@ fn is_passed_on(name: &HeaderName) -> bool {
     let is_dangerous = name == "proxy" || name.as_str().contains('_');
     let has_own_variable = name == header::CONTENT_TYPE || name == header::CONTENT_LENGTH;
     let is_credential = name == header::AUTHORIZATION || name == header::PROXY_AUTHORIZATION;
-    let is_about_connection = [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE].contains(name);
+    let is_about_connection =
+        [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE].contains(name);
     !(is_dangerous || has_own_variable || is_about_connection || (is_credential && name != header::AUTHORIZATION))
 }
 
@@ -223,7 +224,11 @@ mod tests {
     #[test]
     fn meta_variables_follow_the_rfc() {
         let env = env_of(
-            Request::get("/a%20b?q=1").header("host", "example.com:81").header("x-a", "1").header("x-a", "2").header("content-type", "t/x"),
+            Request::get("/a%20b?q=1")
+                .header("host", "example.com:81")
+                .header("x-a", "1")
+                .header("x-a", "2")
+                .header("content-type", "t/x"),
         );
         assert_eq!(env["PATH_INFO"], "/a b");
         assert_eq!(env["QUERY_STRING"], "q=1");
@@ -242,7 +247,10 @@ mod tests {
 
     #[test]
     fn an_answers_head_may_use_either_line_end() {
-        for output in ["Status: 404 Nope\nContent-Type: text/plain\n\nbody", "Status: 404\r\nContent-Type: text/plain\r\n\r\nbody"] {
+        for output in [
+            "Status: 404 Nope\nContent-Type: text/plain\n\nbody",
+            "Status: 404\r\nContent-Type: text/plain\r\n\r\nbody",
+        ] {
             let Ok(Some(Answer::Response { response, length })) = parse(output.as_bytes()) else { panic!("{output}") };
             assert_eq!(response.status(), 404);
             assert_eq!(&output[length..], "body");
@@ -255,8 +263,12 @@ mod tests {
 
     #[test]
     fn redirects_are_local_or_for_the_client() {
-        assert!(matches!(parse(b"Location: /there?x=1\n\n"), Ok(Some(Answer::LocalRedirect(path))) if path == "/there?x=1"));
-        let Ok(Some(Answer::Response { response, .. })) = parse(b"Location: https://example.com/\n\n") else { panic!() };
+        assert!(
+            matches!(parse(b"Location: /there?x=1\n\n"), Ok(Some(Answer::LocalRedirect(path))) if path == "/there?x=1")
+        );
+        let Ok(Some(Answer::Response { response, .. })) = parse(b"Location: https://example.com/\n\n") else {
+            panic!()
+        };
         assert_eq!(response.status(), 302);
         assert!(parse(b"Status: 100 Continue\n\n").is_err());
     }

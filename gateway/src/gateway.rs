@@ -68,7 +68,9 @@ pub enum PrepareError {
         limit: u64,
     },
     /// It cannot be instantiated, or the system cannot hold the pool.
-    #[error("cannot prepare `{origin}`\n  hint: with fewer `--instances` or a smaller `--max-memory` the pool takes less address space")]
+    #[error(
+        "cannot prepare `{origin}`\n  hint: with fewer `--instances` or a smaller `--max-memory` the pool takes less address space"
+    )]
     Engine {
         /// The artifact.
         origin: String,
@@ -152,7 +154,11 @@ impl Gateway {
         })
     }
 
-    async fn serve(&self, request: Request<Incoming>, connection: &Connection) -> Result<Response<ResponseBody>, Failure> {
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Result<Response<ResponseBody>, Failure> {
         if request.method() == Method::CONNECT {
             return Ok(refuse_connect());
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod command;
 pub(crate) mod component;
+pub(crate) mod leash;
 pub(crate) mod limiter;
 pub(crate) mod resident;
 pub(crate) mod socket;

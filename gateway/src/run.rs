@@ -1,1 +1,347 @@
-//! run
+//! Runs one program to its end, on real sockets and with our standard streams.
+
+use std::{
+    future, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use prewasm_artifact::{Artifact, HttpVersion, Kind};
+use prewasm_ext_http::{
+    Access, DirectoryError, Environment, Host, HostOptions, HostView, Inbound, InboundRule, Input, Network, Outbound,
+    OutboundPolicy, Output,
+    link::{self, ServedOut},
+};
+use tokio::io::AsyncWrite;
+use wasmtime::{
+    Engine, Module, Store, Trap,
+    component::{self, Component, ResourceTable},
+};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2::bindings::CommandPre};
+
+use crate::{
+    cache::{Code, CodeCache, LoadError, PrecompiledPolicy},
+    engine::{Metering, Ticker, on_demand},
+    guest::limiter::MemoryLimiter,
+};
+
+/// How to run a program.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Arguments, environment variables and directories.
+    pub environment: Environment,
+    /// Where it may listen.
+    pub inbound: Vec<InboundRule>,
+    /// Whom it may call.
+    pub outbound: OutboundPolicy,
+    /// Fuel (about one unit per wasm instruction); `None` does not count.
+    pub fuel: Option<u64>,
+    /// Wall-clock time; `None` does not limit it.
+    pub timeout: Option<Duration>,
+    /// The largest linear memory, in bytes.
+    pub memory: u64,
+    /// Whether precompiled code is loaded.
+    pub precompiled: PrecompiledPolicy,
+}
+
+/// A program which has come to its end, one way or another.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub outcome: Outcome,
+    /// Whether it looked for files although it was given no directory.
+    pub missed_directory: bool,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It returned, or ended itself with an exit code.
+    Exited(i32),
+    /// It trapped, or a host function did.
+    Trapped(wasmtime::Error),
+    /// It ran out of fuel.
+    OutOfFuel {
+        /// The limit.
+        fuel: u64,
+        /// Where it was, as a wasm backtrace.
+        error: wasmtime::Error,
+    },
+    /// It trapped after more memory had been refused.
+    OutOfMemory {
+        /// What it asked for, in bytes.
+        asked: u64,
+        /// The limit.
+        limit: u64,
+        /// The trap.
+        error: wasmtime::Error,
+    },
+    /// It did not end in time.
+    TimedOut(Duration),
+}
+
+/// Why a program was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It cannot be turned into code.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A directory cannot be opened.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// It is not a program.
+    #[error("`{origin}` is a {kind}, which cannot be run\n  hint: {hint}")]
+    Kind {
+        /// The artifact.
+        origin: String,
+        /// What it is.
+        kind: Kind,
+        /// What can be done with it instead.
+        hint: &'static str,
+    },
+    /// A component's network is not ours yet.
+    #[error(
+        "`{origin}` is a component: `run` gives components no network yet\n  hint: leave out `--allow-outbound`, `--allow-inbound` and `--resolve`"
+    )]
+    ComponentNetwork {
+        /// The artifact.
+        origin: String,
+    },
+    /// Something it imports is not provided, or what is run is not exported.
+    #[error("cannot link `{origin}`")]
+    Link {
+        /// The artifact.
+        origin: String,
+        /// What is missing.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// The engine does not accept its own settings.
+    #[error("cannot set up the engine")]
+    Engine(#[source] wasmtime::Error),
+    /// A thread or a runtime could not be started.
+    #[error("cannot start the runtime")]
+    System(#[source] io::Error),
+}
+
+/// Runs a program to its end. Blocks, on a runtime of its own.
+///
+/// A read from standard input may still be pending when this returns: end the process with [`std::process::exit`].
+///
+/// # Errors
+/// [`RunError`], if it was not started.
+pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Result<Finished, RunError> {
+    check_kind(artifact)?;
+    for directory in &options.environment.dirs {
+        directory.check()?;
+    }
+    let metering = if options.fuel.is_some() { Metering::Fuel } else { Metering::Off };
+    let engine = on_demand(metering).map_err(RunError::Engine)?;
+    let code = cache.load(&engine, artifact, options.precompiled)?;
+    let _ticker = Ticker::start(&engine).map_err(RunError::System)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
+    let link_error = |source| RunError::Link { origin: artifact.origin().to_owned(), source };
+    let result = match code {
+        Code::Module(module) => {
+            if module.get_export("_start").is_none() {
+                return Err(kind_error(artifact, Kind::Reactor, "a program exports `_start`"));
+            }
+            runtime.block_on(run_module(&engine, &module, options)).map_err(link_error)
+        }
+        Code::Component(component) => {
+            if !options.inbound.is_empty() || !options.outbound.allow.is_empty() || !options.outbound.resolve.is_empty()
+            {
+                return Err(RunError::ComponentNetwork { origin: artifact.origin().to_owned() });
+            }
+            runtime.block_on(run_component(&engine, &component, options)).map_err(link_error)
+        }
+    };
+    // Whatever still waits, a read from a terminal say, must not delay the end.
+    runtime.shutdown_background();
+    result
+}
+
+fn check_kind(artifact: &Artifact) -> Result<(), RunError> {
+    let hint = match artifact.kind() {
+        Kind::SocketServer | Kind::Command | Kind::CommandComponent | Kind::Precompiled => return Ok(()),
+        Kind::Reactor => "a program exports `_start`; build an executable instead of a library",
+        Kind::HttpComponent(HttpVersion::V02) => "use `prewasm serve`",
+        Kind::HttpComponent(HttpVersion::V03) => "wasi:http 0.3 is not supported yet; build for wasi:http 0.2",
+        Kind::Component => "a program exports `wasi:cli/run`",
+    };
+    Err(kind_error(artifact, artifact.kind(), hint))
+}
+
+fn kind_error(artifact: &Artifact, kind: Kind, hint: &'static str) -> RunError {
+    RunError::Kind { origin: artifact.origin().to_owned(), kind, hint }
+}
+
+/// Store data which limits memory.
+trait Limited: Send + 'static {
+    fn limiter(&mut self) -> &mut MemoryLimiter;
+}
+
+/// Store data of a core module.
+struct ModuleState {
+    host: Host,
+    limiter: MemoryLimiter,
+}
+
+impl HostView for ModuleState {
+    fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+}
+
+impl Limited for ModuleState {
+    fn limiter(&mut self) -> &mut MemoryLimiter {
+        &mut self.limiter
+    }
+}
+
+/// Store data of a component.
+struct ComponentState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    limiter: MemoryLimiter,
+}
+
+impl WasiView for ComponentState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl Limited for ComponentState {
+    fn limiter(&mut self) -> &mut MemoryLimiter {
+        &mut self.limiter
+    }
+}
+
+async fn run_module(engine: &Engine, module: &Module, options: &RunOptions) -> wasmtime::Result<Finished> {
+    let template = link::linker::<ModuleState>(engine)?.instantiate_pre(module)?;
+    let inbound = if options.inbound.is_empty() { Inbound::Denied } else { Inbound::Real(options.inbound.clone()) };
+    let outbound = Arc::new(Outbound::new(Arc::new(options.outbound.clone())));
+    let streams = HostOptions {
+        extra_env: Vec::new(),
+        stdin: Input::Stream(Box::new(tokio::io::stdin())),
+        stdout: Output::Stream(Box::new(Inherited(io::stdout()))),
+        stderr: Output::Stream(Box::new(Inherited(io::stderr()))),
+        network: Network { inbound, outbound },
+    };
+    let host = Host::new(Arc::new(options.environment.clone()), streams);
+    let mut store = store(engine, options, ModuleState { host, limiter: MemoryLimiter::new(options.memory) })?;
+    let result = within(options.timeout, async {
+        let instance = template.instantiate_async(&mut store).await?;
+        instance.get_typed_func::<(), ()>(&mut store, "_start")?.call_async(&mut store, ()).await?;
+        Ok(0)
+    })
+    .await;
+    let outcome = judge(result, options, store.data_mut());
+    Ok(Finished { outcome, missed_directory: store.data().host.looked_for_directory_in_vain() })
+}
+
+async fn run_component(engine: &Engine, component: &Component, options: &RunOptions) -> wasmtime::Result<Finished> {
+    let mut linker = component::Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    let template = CommandPre::new(linker.instantiate_pre(component)?)?;
+    let state = ComponentState {
+        wasi: wasi(&options.environment)?,
+        table: ResourceTable::new(),
+        limiter: MemoryLimiter::new(options.memory),
+    };
+    let mut store = store(engine, options, state)?;
+    let result = within(options.timeout, async {
+        let command = template.instantiate_async(&mut store).await?;
+        let result = command.wasi_cli_run().call_run(&mut store).await?;
+        Ok(i32::from(result.is_err()))
+    })
+    .await;
+    let outcome = judge(result, options, store.data_mut());
+    // Opening a file without a directory cannot even be tried in WASI 0.2.
+    Ok(Finished { outcome, missed_directory: false })
+}
+
+fn wasi(environment: &Environment) -> wasmtime::Result<WasiCtx> {
+    let mut builder = WasiCtxBuilder::new();
+    builder.inherit_stdio().args(&environment.args).envs(&environment.env);
+    for directory in &environment.dirs {
+        let perms = match directory.access {
+            Access::ReadOnly => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        builder.preopened_dir(&directory.host, &directory.guest, perms)?;
+    }
+    Ok(builder.build())
+}
+
+fn store<T: Limited>(engine: &Engine, options: &RunOptions, state: T) -> wasmtime::Result<Store<T>> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| state.limiter());
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    if let Some(fuel) = options.fuel {
+        store.set_fuel(fuel)?;
+    }
+    Ok(store)
+}
+
+/// Gives up at the deadline: then there is no result.
+async fn within<R>(timeout: Option<Duration>, run: impl Future<Output = R>) -> Result<R, Duration> {
+    let deadline = async {
+        match timeout {
+            Some(timeout) => {
+                tokio::time::sleep(timeout).await;
+                timeout
+            }
+            None => future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = run => Ok(result),
+        timeout = deadline => Err(timeout),
+    }
+}
+
+fn judge<T: Limited>(result: Result<wasmtime::Result<i32>, Duration>, options: &RunOptions, state: &mut T) -> Outcome {
+    let error = match result {
+        Err(timeout) => return Outcome::TimedOut(timeout),
+        Ok(Ok(code)) => return Outcome::Exited(code),
+        Ok(Err(error)) => error,
+    };
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return Outcome::Exited(*code);
+    }
+    if error.is::<ServedOut>() {
+        return Outcome::Exited(0);
+    }
+    if let (Some(Trap::OutOfFuel), Some(fuel)) = (error.downcast_ref(), options.fuel) {
+        return Outcome::OutOfFuel { fuel, error };
+    }
+    match state.limiter().refused() {
+        Some((asked, limit)) => Outcome::OutOfMemory { asked, limit, error },
+        None => Outcome::Trapped(error),
+    }
+}
+
+/// A stream of ours which the guest writes to directly: nothing is left in a buffer when it ends. It may wait for a
+/// slow reader, which is what a program on its own does too.
+struct Inherited<S>(S);
+
+impl<S: io::Write + Unpin> AsyncWrite for Inherited<S> {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.0.write(bytes).and_then(|length| self.0.flush().map(|()| length));
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.flush())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}

@@ -98,8 +98,7 @@ pub fn serve(
     // Bound first: a busy port is told before a minute of compiling.
     let listener = bind(&options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
     let gateway = Arc::new(Gateway::prepare(app, cache)?);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
     runtime.block_on(async {
         let shutdown = signalled().map_err(ServeError::Worker)?;
         let address = listener.local_addr().map_err(ServeError::Worker)?;
@@ -109,7 +108,7 @@ pub fn serve(
 }
 
 /// Serves until `shutdown` is done. The caller owns the socket and the signal.
-pub(crate) async fn run(
+pub async fn run(
     listener: TcpListener,
     gateway: &Arc<Gateway>,
     options: &ServerOptions,
@@ -281,12 +280,7 @@ fn connection(stream: StdStream, peer: SocketAddr, outbound: Arc<Outbound>) -> i
     Ok((TcpStream::from_std(stream)?, Connection { peer, local, outbound }))
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    connection: Connection,
-    gateway: Arc<Gateway>,
-    drain: CancellationToken,
-) {
+async fn serve_connection(stream: TcpStream, connection: Connection, gateway: Arc<Gateway>, drain: CancellationToken) {
     let peer = connection.peer;
     let service = service_fn(move |request| {
         let (gateway, connection) = (Arc::clone(&gateway), connection.clone());

@@ -193,9 +193,8 @@ fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry) -> Result<
         Call::ClockTimeGet => now!(linker, entry, |memory, host, id: i32, _precision: i64, out: i32| {
             memory.write(out, &host.wasi.clock.now(id)?.to_le_bytes())
         }),
-        Call::RandomGet => now!(linker, entry, |memory, host, pointer: i32, length: i32| {
-            let range = memory.range(pointer, length.cast_unsigned())?;
-            host.wasi.random.fill(memory.bytes_mut(range))
+        Call::RandomGet => later!(linker, entry, |caller, pointer: i32, length: i32| {
+            random_get(&mut caller, pointer, length).await
         }),
         Call::ProcExit => {
             linker.func_wrap(entry.module, entry.name, |code: i32| -> Result<()> { Err(I32Exit(code).into()) })
@@ -458,6 +457,23 @@ fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry) -> Result<
         }
     }?;
     Ok(())
+}
+
+/// Fills in pieces, and lets others run in between: a guest may ask for gigabytes.
+async fn random_get<T: HostView>(caller: &mut Caller<'_, T>, pointer: i32, length: i32) -> Result<i32> {
+    const PIECE: usize = 64 * 1024;
+    let (mut memory, host) = parts(caller)?;
+    let result = async {
+        let range = memory.range(pointer, length.cast_unsigned())?;
+        for (index, piece) in memory.bytes_mut(range).chunks_mut(PIECE).enumerate() {
+            if index > 0 {
+                tokio::task::yield_now().await;
+            }
+            host.wasi.random.fill(piece)?;
+        }
+        Ok(())
+    };
+    finish(result.await)
 }
 
 async fn read_stdin<T: HostView>(caller: &mut Caller<'_, T>, iovecs: i32, count: i32, out: i32) -> Result<i32> {

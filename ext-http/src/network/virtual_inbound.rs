@@ -5,20 +5,22 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use super::pipe::{GuestStream, VirtualStream, pipe};
 
-#[derive(Default)]
 struct State {
     queue: VecDeque<(GuestStream, SocketAddr)>,
     /// Client ends not yet dropped.
     clients: usize,
     /// No connection will come any more.
     closed: bool,
+    /// The guest is gone: nobody will accept.
+    deserted: bool,
     guest: Option<Waker>,
-    /// How often the guest has waited for a connection.
-    waits: u64,
+    /// When the guest last waited for a connection.
+    last_wait: Instant,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -29,7 +31,21 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 
 /// The guest's side: what its listening sockets accept from.
 #[derive(Clone)]
-pub struct VirtualInbound(Shared);
+pub struct VirtualInbound(Arc<GuestSide>);
+
+/// Whoever holds this may still accept.
+struct GuestSide(Shared);
+
+impl Drop for GuestSide {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.deserted = true;
+        // Closing connections wakes their clients, who may want the lock.
+        let queue = std::mem::take(&mut state.queue);
+        drop(state);
+        drop(queue);
+    }
+}
 
 /// The gateway's side.
 #[derive(Clone)]
@@ -37,16 +53,26 @@ pub struct Connector(Shared);
 
 /// Makes both sides.
 pub fn virtual_inbound() -> (VirtualInbound, Connector) {
-    let shared = Shared::default();
-    (VirtualInbound(Arc::clone(&shared)), Connector(shared))
+    let shared = Arc::new(Mutex::new(State {
+        queue: VecDeque::new(),
+        clients: 0,
+        closed: false,
+        deserted: false,
+        guest: None,
+        last_wait: Instant::now(),
+    }));
+    (VirtualInbound(Arc::new(GuestSide(Arc::clone(&shared)))), Connector(shared))
 }
 
 impl Connector {
     /// Queues a connection from `peer` for the guest to accept. The guest sees its end when the result is dropped.
+    /// Without a guest, the connection is closed from the start.
     pub fn connect(&self, peer: SocketAddr) -> VirtualStream {
         let (guest, client) = pipe();
         let mut state = lock(&self.0);
-        state.queue.push_back((guest, peer));
+        if !state.deserted {
+            state.queue.push_back((guest, peer));
+        }
         state.clients += 1;
         wake(state);
         let shared = Arc::clone(&self.0);
@@ -57,9 +83,9 @@ impl Connector {
         })
     }
 
-    /// How often the guest has waited for a connection, in `accept` or in a poll: it lives as long as this grows.
-    pub fn waits(&self) -> u64 {
-        lock(&self.0).waits
+    /// How long ago the guest last waited for a connection, in `accept` or in a poll.
+    pub fn since_last_wait(&self) -> Duration {
+        lock(&self.0).last_wait.elapsed()
     }
 
     /// Declares that no further connection will come: a guest which waits for one, and has none left, is stopped.
@@ -72,12 +98,12 @@ impl Connector {
 
 impl VirtualInbound {
     pub(crate) fn accept(&self) -> Option<(GuestStream, SocketAddr)> {
-        lock(&self.0).queue.pop_front()
+        lock(&self.0.0).queue.pop_front()
     }
 
     pub(crate) fn poll_acceptable(&self, cx: &mut Context<'_>) -> Poll<Acceptable> {
-        let mut state = lock(&self.0);
-        state.waits += 1;
+        let mut state = lock(&self.0.0);
+        state.last_wait = Instant::now();
         if !state.queue.is_empty() {
             Poll::Ready(Acceptable::Connection)
         } else if state.closed && state.clients == 0 {

@@ -166,7 +166,8 @@ impl Outbound {
 }
 
 fn build(policy: Arc<OutboundPolicy>) -> Result<reqwest::Client, reqwest::Error> {
-    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    policy.authorities.add_to(&mut roots);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

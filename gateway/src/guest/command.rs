@@ -17,6 +17,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::StreamReader;
 
 use super::{
+    leash::Leash,
     state::{CoreGuest, End},
     task::GuestTask,
 };
@@ -85,17 +86,13 @@ pub(crate) async fn serve(
     })
 }
 
-fn respond(
-    response: Response<()>,
-    head: usize,
-    task: GuestTask,
-    output: Arc<Mutex<Buffer>>,
-) -> Response<ResponseBody> {
+fn respond(response: Response<()>, head: usize, task: GuestTask, output: Arc<Mutex<Buffer>>) -> Response<ResponseBody> {
     let _ = lock(&output).take_up_to(head);
     let body = if task.end().is_some() {
         ResponseBody::Whole(Full::new(lock(&output).take()))
     } else {
-        ResponseBody::Command(Box::new(CommandBody { task: Some(task), output }))
+        let deadline = task.deadline();
+        ResponseBody::Command(Box::new(CommandBody { task: Leash::new(task, deadline), is_complete: false, output }))
     };
     response.map(|()| body)
 }
@@ -175,32 +172,36 @@ impl AsyncWrite for Stdout {
 
 /// The body of an answer which the command is still writing.
 pub(crate) struct CommandBody {
-    /// Gone once it has ended.
-    task: Option<GuestTask>,
+    /// Gone once it has ended, or was broken off.
+    task: Leash<GuestTask>,
+    is_complete: bool,
     output: Arc<Mutex<Buffer>>,
 }
 
 impl CommandBody {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let ended = self.task.as_mut().is_none_or(|task| task.poll(cx).is_ready());
+        let Some(progress) = self.task.with(|task| task.poll(cx)) else {
+            return Poll::Ready((!self.is_complete).then_some(Err(BrokenOff)));
+        };
         let bytes = lock(&self.output).take();
         if !bytes.is_empty() {
             // What it wrote before it failed is sent; then the body breaks off.
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        if !ended {
-            return Poll::Pending;
-        }
+        std::task::ready!(progress);
         match self.task.take().and_then(|mut task| task.take_failure()) {
             Some(failure) => {
                 failure.log();
                 Poll::Ready(Some(Err(BrokenOff)))
             }
-            None => Poll::Ready(None),
+            None => {
+                self.is_complete = true;
+                Poll::Ready(None)
+            }
         }
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.task.is_none() && lock(&self.output).bytes.is_empty()
+        self.is_complete
     }
 }

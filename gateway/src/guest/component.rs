@@ -17,16 +17,23 @@ use wasmtime::{
     Engine, Store,
     component::{Component, Linker, ResourceTable},
 };
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, cli::{IsTerminal, StdoutStream}};
+use wasmtime_wasi::{
+    FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+    cli::{IsTerminal, StdoutStream},
+};
 use wasmtime_wasi_http::{
     Error as WasiHttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
     p2::{
-        bindings::{ProxyPre, http::types::{ErrorCode, Scheme}},
+        bindings::{
+            ProxyPre,
+            http::types::{ErrorCode, Scheme},
+        },
         body::HyperOutgoingBody,
     },
 };
 
 use super::{
+    leash::Leash,
     limiter::MemoryLimiter,
     socket::remove_hop_by_hop,
     state::{End, classify},
@@ -93,7 +100,9 @@ impl ComponentGuest {
             let ended = task.poll(cx).is_ready();
             match Pin::new(&mut receiver).poll(cx) {
                 Poll::Ready(Ok(Ok(response))) => Poll::Ready(Ok(response)),
-                Poll::Ready(Ok(Err(code))) => Poll::Ready(Err(Failure::BadResponse { what: format!("it reports {code}") })),
+                Poll::Ready(Ok(Err(code))) => {
+                    Poll::Ready(Err(Failure::BadResponse { what: format!("it reports {code}") }))
+                }
                 Poll::Ready(Err(_)) | Poll::Pending if ended => Poll::Ready(Err(task
                     .take_failure()
                     .unwrap_or_else(|| Failure::NoResponse { how: "ended".to_owned() }))),
@@ -103,7 +112,8 @@ impl ComponentGuest {
         .await?;
         let (mut head, body) = answer.into_parts();
         remove_hop_by_hop(&mut head.headers);
-        let body = ComponentBody { task: Some(task), body };
+        let deadline = task.deadline();
+        let body = ComponentBody { task: Leash::new(task, deadline), is_complete: false, body };
         Ok(Response::from_parts(head, ResponseBody::Component(Box::new(body))))
     }
 
@@ -207,9 +217,8 @@ impl WasiHttpHooks for Door {
                 None => sending.await,
             };
             let response = response.map_err(|error| error_code(&error))?;
-            let response = response.map(|body| {
-                body.map_err(|error| WasiHttpError::InternalError(Some(error.to_string()))).boxed_unsync()
-            });
+            let response = response
+                .map(|body| body.map_err(|error| WasiHttpError::InternalError(Some(error.to_string()))).boxed_unsync());
             let done: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send> = Box::new(async { Ok(()) });
             Ok((response, done))
         })
@@ -234,8 +243,9 @@ struct BodyError(WasiHttpError);
 
 /// The body of an answer which the component is still writing.
 pub(crate) struct ComponentBody {
-    /// Gone once it has ended.
-    task: Option<GuestTask>,
+    /// Gone once the answer is complete, or was broken off.
+    task: Leash<GuestTask>,
+    is_complete: bool,
     body: HyperOutgoingBody,
 }
 
@@ -244,24 +254,21 @@ impl ComponentBody {
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                if let Some(task) = &mut self.task {
-                    let _ = task.poll(cx);
-                }
+                let _ = self.task.with(|task| task.poll(cx));
                 std::task::ready!(Pin::new(&mut self.body).poll_frame(cx))
             }
         };
         match frame {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-            Some(Err(_)) => Poll::Ready(Some(Err(self.break_off()))),
-            None if self.task.as_ref().is_some_and(GuestTask::has_failed) => {
-                Poll::Ready(Some(Err(self.break_off())))
-            }
-            None => {
+            None if self.task.with(|task| task.has_failed()) == Some(false) => {
+                self.is_complete = true;
                 if let Some(task) = self.task.take() {
                     task.finish(cx);
                 }
                 Poll::Ready(None)
             }
+            None if self.is_complete => Poll::Ready(None),
+            Some(Err(_)) | None => Poll::Ready(Some(Err(self.break_off()))),
         }
     }
 
@@ -274,7 +281,7 @@ impl ComponentBody {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.task.is_none() && self.body.is_end_stream()
+        self.is_complete
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {

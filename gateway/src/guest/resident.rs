@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use prewasm_ext_http::{Connector, HostOptions, Inbound, Input, Network, Outbound, virtual_inbound};
+use prewasm_ext_http::{Connector, HostOptions, Inbound, Input, Network, Outbound, VirtualInbound, virtual_inbound};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -68,13 +68,12 @@ impl ResidentGuest {
         permit: Permit,
     ) -> Result<Response<ResponseBody>, Failure> {
         let connector = self.shared.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let waits = connector.waits();
         let stream = connector.connect(peer);
         // The guest runs elsewhere; what is watched here is the time.
         let watch = GuestTask::new(std::future::pending(), self.timeout, permit);
         let result = exchange(stream, request, watch, AfterAnswer::Leave).await;
-        if matches!(result, Err(Failure::Deadline { .. })) && connector.waits() == waits {
-            // In all that time it has not once waited for a connection: it hangs.
+        if matches!(result, Err(Failure::Deadline { .. })) && connector.since_last_wait() > self.timeout / 2 {
+            // It is not just busy with others: it has not come back for a connection in a long time.
             self.shared.restart.notify_one();
         }
         result
@@ -87,22 +86,22 @@ impl Drop for ResidentGuest {
     }
 }
 
-async fn keep_running(guest: &CoreGuest, shared: &Shared, first: prewasm_ext_http::VirtualInbound) {
-    let mut inbound = Some(first);
+async fn keep_running(guest: &CoreGuest, shared: &Shared, mut inbound: VirtualInbound) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let listener = inbound.take().unwrap_or_else(|| {
-            let (inbound, connector) = virtual_inbound();
-            *shared.connector.lock().unwrap_or_else(PoisonError::into_inner) = connector;
-            inbound
-        });
         let started = Instant::now();
-        tokio::select! {
-            result = guest.clone().run(options(guest, listener)) => match result {
-                Ok(end) => tracing::warn!(?end, "the resident guest ended; it is started again"),
-                Err(failure) => failure.log(),
-            },
-            () = shared.restart.notified() => tracing::warn!("the resident guest hangs; it is started again"),
+        let ended = tokio::select! {
+            result = guest.clone().run(options(guest, inbound)) => Some(result),
+            () = shared.restart.notified() => None,
+        };
+        // Requests from here on wait for the next instance.
+        let (next, connector) = virtual_inbound();
+        *shared.connector.lock().unwrap_or_else(PoisonError::into_inner) = connector;
+        inbound = next;
+        match ended {
+            Some(Ok(end)) => tracing::warn!(?end, "the resident guest ended; it is started again"),
+            Some(Err(failure)) => failure.log(),
+            None => tracing::warn!("the resident guest hangs; it is started again"),
         }
         if started.elapsed() < SHORT_LIFE {
             tokio::time::sleep(pause).await;
@@ -113,7 +112,7 @@ async fn keep_running(guest: &CoreGuest, shared: &Shared, first: prewasm_ext_htt
     }
 }
 
-fn options(guest: &CoreGuest, inbound: prewasm_ext_http::VirtualInbound) -> HostOptions {
+fn options(guest: &CoreGuest, inbound: VirtualInbound) -> HostOptions {
     let outbound = Arc::new(Outbound::new(Arc::clone(&guest.app().outbound)));
     HostOptions {
         extra_env: Vec::new(),

@@ -11,11 +11,13 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use prewasm_ext_http::{HostOptions, Inbound, Input, Network, Outbound, VirtualStream, virtual_inbound};
 
 use super::{
+    leash::Leash,
     state::{CoreGuest, End},
     task::GuestTask,
 };
@@ -87,24 +89,65 @@ pub(super) async fn exchange(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::BadResponse { what: "it switches protocols, which is not supported".to_owned() });
     }
+    if exchange.guest.has_failed() {
+        return settle(response, exchange).await;
+    }
     Ok(respond(response, exchange, after).await)
 }
 
-async fn respond(response: Response<Incoming>, exchange: Exchange, after: AfterAnswer) -> Response<ResponseBody> {
-    let (mut head, incoming) = response.into_parts();
-    let is_framed =
-        head.headers.contains_key(header::CONTENT_LENGTH) || head.headers.contains_key(header::TRANSFER_ENCODING);
-    remove_hop_by_hop(&mut head.headers);
-    let is_complete = incoming.is_end_stream();
-    let mut body = SocketBody { exchange: Some(exchange), incoming, is_framed, after };
-    if is_complete {
-        poll_fn(|cx| {
-            body.complete(cx);
-            Poll::Ready(())
-        })
-        .await;
+/// The guest has failed, and its head is not sent yet: either the answer is complete all the same, or it is none.
+async fn settle(response: Response<Incoming>, mut exchange: Exchange) -> Result<Response<ResponseBody>, Failure> {
+    let is_framed = is_framed(response.headers());
+    let (mut head, body) = response.into_parts();
+    let mut body = std::pin::pin!(body.collect());
+    let collected = poll_fn(|cx| {
+        exchange.poll_connection(cx);
+        body.as_mut().poll(cx)
+    })
+    .await;
+    let failure = exchange.guest.take_failure().unwrap_or(Failure::NoResponse { how: "ended".to_owned() });
+    match collected {
+        Ok(body) if is_framed => {
+            failure.log();
+            remove_hop_by_hop(&mut head.headers);
+            Ok(Response::from_parts(head, ResponseBody::Whole(Full::new(body.to_bytes()))))
+        }
+        _ => Err(failure),
     }
-    Response::from_parts(head, ResponseBody::Socket(Box::new(body)))
+}
+
+/// Whether an answer says where it ends; otherwise it ends where the guest closes.
+fn is_framed(headers: &http::HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// A short answer is there whole by now; a longer one streams.
+async fn respond(response: Response<Incoming>, mut exchange: Exchange, after: AfterAnswer) -> Response<ResponseBody> {
+    let (mut head, mut incoming) = response.into_parts();
+    let is_framed = is_framed(&head.headers);
+    remove_hop_by_hop(&mut head.headers);
+    let first = poll_fn(|cx| Poll::Ready(exchange.poll_body(&mut incoming, cx))).await;
+    let body = match first {
+        _ if incoming.is_end_stream() => {
+            let bytes = match first {
+                Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                _ => Bytes::new(),
+            };
+            let mut exchange = Some(exchange);
+            poll_fn(|cx| Poll::Ready(exchange.take().map(|exchange| exchange.complete(after, cx)))).await;
+            ResponseBody::Whole(Full::new(bytes))
+        }
+        first => {
+            let first = match first {
+                Poll::Ready(first) => first,
+                Poll::Pending => None,
+            };
+            let deadline = exchange.guest.deadline();
+            let exchange = Leash::new(exchange, deadline);
+            ResponseBody::Socket(Box::new(SocketBody { first, exchange, incoming, is_framed, after }))
+        }
+    };
+    Response::from_parts(head, body)
 }
 
 /// The guest and our end of its connection.
@@ -130,6 +173,30 @@ impl Exchange {
         }
     }
 
+    /// The next frame of the answer, after letting the guest run if there is none yet.
+    fn poll_body(
+        &mut self,
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match Pin::new(&mut *incoming).poll_frame(cx) {
+            Poll::Pending => {
+                self.drive(cx);
+                Pin::new(incoming).poll_frame(cx)
+            }
+            ready => ready,
+        }
+    }
+
+    /// The answer is complete.
+    fn complete(self, after: AfterAnswer, cx: &mut Context<'_>) {
+        // The guest sees the client leave; it will not be given another.
+        drop(self.connection);
+        if after == AfterAnswer::Finish {
+            self.guest.finish(cx);
+        }
+    }
+
     /// Why there is no answer: the guest's own failure says more than the connection's.
     fn failure(&mut self, error: &hyper::Error) -> Failure {
         if let Some(failure) = self.guest.take_failure() {
@@ -149,24 +216,23 @@ impl Exchange {
 
 /// The body of an answer which the guest is still writing.
 pub(crate) struct SocketBody {
-    /// Gone once the answer is complete.
-    exchange: Option<Exchange>,
+    /// What came with the head.
+    first: Option<Result<Frame<Bytes>, hyper::Error>>,
+    /// Gone once the answer is complete, or broken off.
+    exchange: Leash<Exchange>,
     incoming: Incoming,
-    /// Whether the answer says where it ends; otherwise it ends where the guest closes.
     is_framed: bool,
     after: AfterAnswer,
 }
 
 impl SocketBody {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                if let Some(exchange) = &mut self.exchange {
-                    exchange.drive(cx);
-                }
-                std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx))
-            }
+        let frame = match self.first.take() {
+            Some(first) => Some(first),
+            None => match self.exchange.with(|exchange| exchange.poll_body(&mut self.incoming, cx)) {
+                Some(frame) => std::task::ready!(frame),
+                None => return Poll::Ready(Some(Err(BrokenOff))),
+            },
         };
         match frame {
             Some(Ok(frame)) => {
@@ -186,12 +252,11 @@ impl SocketBody {
 
     /// An answer without framing ends when the guest closes, and a trap closes too.
     fn ends_by_failure(&self) -> bool {
-        !self.is_framed && self.exchange.as_ref().is_some_and(|exchange| exchange.guest.has_failed())
+        !self.is_framed && self.exchange.with(|exchange| exchange.guest.has_failed()) == Some(true)
     }
 
     fn break_off(&mut self) -> BrokenOff {
-        let failure = self.exchange.take().and_then(|mut exchange| exchange.guest.take_failure());
-        match failure {
+        match self.exchange.take().and_then(|mut exchange| exchange.guest.take_failure()) {
             Some(failure) => failure.log(),
             None => tracing::warn!("the guest broke off its answer"),
         }
@@ -199,20 +264,21 @@ impl SocketBody {
     }
 
     fn complete(&mut self, cx: &mut Context<'_>) {
-        let Some(Exchange { guest, connection }) = self.exchange.take() else { return };
-        // The guest sees the client leave; it will not be given another.
-        drop(connection);
-        if self.after == AfterAnswer::Finish {
-            guest.finish(cx);
+        if let Some(exchange) = self.exchange.take() {
+            exchange.complete(self.after, cx);
         }
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.first.is_none() && self.incoming.is_end_stream()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.first {
+            // The rest is known to the other body, but not what has been taken out of it.
+            Some(_) => SizeHint::default(),
+            None => self.incoming.size_hint(),
+        }
     }
 }
 

@@ -62,6 +62,11 @@ impl GuestTask {
         Poll::Ready(())
     }
 
+    /// When the guest's time is over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline.deadline()
+    }
+
     /// Whether the guest has failed.
     pub(crate) fn has_failed(&self) -> bool {
         matches!(self.state, Progress::Failed(_))

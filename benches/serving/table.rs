@@ -1,0 +1,86 @@
+//! Figures as text: Markdown, so that they can go into a report as they are.
+
+use std::{fmt::Write as _, fs, time::Duration};
+
+use crate::{
+    load::Sample,
+    peers::Peer,
+    settings::{Settings, cores},
+};
+
+/// Where and how it was measured.
+pub(crate) fn conditions(settings: &Settings) -> String {
+    let Settings { rounds, duration, connections, threads } = settings;
+    format!(
+        "{}, cores: {}; {}; rounds: {rounds} of {duration:?} each; keep-alive connections on loopback: {connections}, \
+         from the same machine, threads: {threads}\n",
+        cpu(),
+        cores(),
+        if cfg!(debug_assertions) { "UNOPTIMIZED BUILD" } else { "optimized build" },
+    )
+}
+
+fn cpu() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// A row per server: rate as the median of the rounds, latencies over all rounds. The first server is the yardstick.
+pub(crate) fn throughput(results: &[(&Peer, Vec<Sample>)]) -> String {
+    let mut text = String::from(
+        "| Server | Guest | requests/s | of native | p50 ms | p99 ms | wrong answers |\n|---|---|---:|---:|---:|---:|---:|\n",
+    );
+    let yardstick = results.first().map_or(f64::NAN, |(_, samples)| rate(samples));
+    for (peer, samples) in results {
+        let rate = rate(samples);
+        let mut latencies: Vec<_> = samples.iter().flat_map(|sample| &sample.latencies).copied().collect();
+        latencies.sort_unstable();
+        let failures: usize = samples.iter().map(|sample| sample.failures.len()).sum();
+        let [p50, p99] = [50, 99].map(|percent| percentile(&latencies, percent).as_secs_f64() * 1e3);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {rate:.0} | {:.2} | {p50:.2} | {p99:.2} | {failures} |",
+            peer.server(),
+            peer.guest(),
+            rate / yardstick,
+        );
+    }
+    text
+}
+
+/// Times before and after a snapshot: from the start of the process, and of the first request.
+pub(crate) fn first_answer(before: [Duration; 2], after: [Duration; 2]) -> String {
+    let ratio = |index: usize| before[index].as_secs_f64() / after[index].as_secs_f64();
+    format!(
+        "| First answer of rules-server.wasm | before snapshot | after | ratio |\n|---|---:|---:|---:|\n\
+         | of a running gateway | {:.2?} | {:.2?} | {:.1}x |\n\
+         | since the start of the process, compiled code cached | {:.2?} | {:.2?} | {:.1}x |\n",
+        before[1],
+        after[1],
+        ratio(1),
+        before[0],
+        after[0],
+        ratio(0),
+    )
+}
+
+/// The middle one of some times.
+pub(crate) fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    percentile(&times, 50)
+}
+
+fn rate(samples: &[Sample]) -> f64 {
+    let mut rates: Vec<_> =
+        samples.iter().map(|sample| sample.latencies.len() as f64 / sample.elapsed.as_secs_f64()).collect();
+    rates.sort_unstable_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let index = sorted.len() * percent / 100;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}

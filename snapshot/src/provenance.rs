@@ -1,0 +1,80 @@
+//! The custom section which tells where a snapshot comes from: what decides its content, and nothing of the machine it
+//! was made on.
+
+use prewasm_ext_http::Access;
+use serde::Serialize;
+
+use crate::{
+    options::{InitExport, Rename},
+    preflight::Plan,
+};
+
+/// Version of the JSON in the section.
+const SCHEMA_VERSION: u32 = 1;
+/// The engine which ran the init function. Its crate does not tell; a test compares with the manifest.
+pub(crate) const WASMTIME_VERSION: &str = "48.0.8";
+
+/// Fields in a fixed order, and no maps: the same build gives the same bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Provenance<'a> {
+    schema_version: u32,
+    tool: &'static str,
+    version: &'static str,
+    wasmtime: &'static str,
+    input_sha256: String,
+    until: &'static str,
+    init: &'a str,
+    keep_init: bool,
+    renames: Vec<String>,
+    args: &'a [String],
+    /// Names only: values may be secrets.
+    env: Vec<&'a str>,
+    dirs: Vec<Dir<'a>>,
+    realtime: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dir<'a> {
+    guest: &'a str,
+    access: &'static str,
+}
+
+/// The content of the section.
+pub(crate) fn provenance(plan: &Plan<'_>) -> serde_json::Result<Vec<u8>> {
+    let inputs = &plan.options.inputs;
+    let dirs = inputs.dirs.iter().map(|dir| Dir {
+        guest: &dir.guest,
+        access: match dir.access {
+            Access::ReadOnly => "ro",
+            Access::ReadWrite => "rw",
+        },
+    });
+    serde_json::to_vec(&Provenance {
+        schema_version: SCHEMA_VERSION,
+        tool: "prewasm",
+        version: env!("CARGO_PKG_VERSION"),
+        wasmtime: WASMTIME_VERSION,
+        input_sha256: plan.artifact.sha256().to_string(),
+        until: "init",
+        init: &plan.init,
+        keep_init: plan.options.init_export == InitExport::Keep,
+        renames: plan.renames.iter().map(|Rename { to, from }| format!("{to}={from}")).collect(),
+        args: &inputs.args,
+        env: inputs.env.iter().map(|(name, _)| name.as_str()).collect(),
+        dirs: dirs.collect(),
+        realtime: inputs.realtime,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_version_is_the_pinned_one() {
+        let manifest = include_str!("../../Cargo.toml");
+        assert!(manifest.contains(&format!("\nwasmtime = {{ version = \"={WASMTIME_VERSION}\"")));
+    }
+}

@@ -1,0 +1,93 @@
+//! The command line: verbs, and what several of them share.
+
+mod directory;
+mod guest;
+mod size;
+
+pub use directory::DirectorySpec;
+pub use guest::{GuestArgs, NetworkArgs};
+pub use size::parse_size;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::{
+    compile::CompileArgs, completions::CompletionsArgs, inspect::InspectArgs, run::RunArgs, serve::ServeArgs,
+    snapshot::SnapshotArgs,
+};
+
+/// Pre-initialized WebAssembly for servers.
+#[derive(Debug, Parser)]
+#[command(name = "prewasm", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Print errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print decisions and progress too.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Single-value options can also be set as PREWASM_<OPTION>, except for those that widen what a guest
+may see or do.
+
+Exit codes: 0 done; 1 failure of prewasm or the system; 2 usage or configuration; 3 input rejected;
+4 guest failed; 5 verification failed; 6 refused by policy. `run` passes on the guest's own code;
+134 is a trap, 124 the time limit.";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a program's start-up once, and write the program as it is afterwards.
+    Snapshot(SnapshotArgs),
+    /// Serve a program over HTTP, each request on a fresh instance.
+    Serve(ServeArgs),
+    /// Run a program on real sockets, as `wasmedge FILE` would.
+    Run(RunArgs),
+    /// Tell what a wasm file is, what it needs, and which verbs will work.
+    Inspect(InspectArgs),
+    /// Compile ahead of time for this machine.
+    Compile(CompileArgs),
+    /// Print shell completions.
+    Completions(CompletionsArgs),
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs, with a `schemaVersion`.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_widens_a_guests_view_is_never_taken_from_the_environment() {
+        for verb in Cli::command().get_subcommands() {
+            for arg in verb.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_positional()) {
+                let name = arg.get_long().unwrap_or_default();
+                let widens = ["dir", "env", "arg", "resolve"].contains(&name) || name.starts_with("allow-");
+                let is_single = arg.get_action().takes_values() && !matches!(arg.get_action(), clap::ArgAction::Append);
+                let expected = (is_single && !widens && name != "rename")
+                    .then(|| format!("PREWASM_{}", name.to_uppercase().replace('-', "_")));
+                let found = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+                assert_eq!(found, expected, "{}: --{name}", verb.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! `prewasm inspect`.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use prewasm_artifact::{Artifact, Family, HttpVersion, Import, Kind, PREVIEW1};
+use prewasm_ext_http::imports;
+use prewasm_snapshot::Options;
+use serde::Serialize;
+
+use crate::{
+    cli::Format,
+    exit::{Class, Exit, Failure},
+    output,
+};
+
+/// Version of the JSON.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Options of `inspect`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  prewasm inspect app.wasm\n  prewasm inspect app.wasm --format json")]
+pub struct InspectArgs {
+    /// The module or component, binary or text; `-` is standard input.
+    file: PathBuf,
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value_t, env = "PREWASM_FORMAT", hide_env_values = true)]
+    format: Format,
+}
+
+/// Tells what a file is.
+pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
+    let artifact = Artifact::read(&args.file)?;
+    let inspection = Inspection::of(&artifact);
+    let text = match args.format {
+        Format::Text => inspection.text(&artifact),
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&inspection).context("cannot encode the answer");
+            json.map_err(|error| Failure::new(Class::Ours, error))? + "\n"
+        }
+    };
+    output::result(&text)?;
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Inspection {
+    schema_version: u32,
+    file: String,
+    kind: &'static str,
+    frozen: bool,
+    bytes: usize,
+    sha256: String,
+    memories: Vec<MemoryPages>,
+    uses_files: bool,
+    imports: Vec<ImportRow>,
+    exports: Vec<String>,
+    verbs: Vec<Verb>,
+    /// What the custom section says, if prewasm made this.
+    snapshot: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemoryPages {
+    minimum: u64,
+    maximum: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ImportRow {
+    import: String,
+    family: Family,
+    provided: bool,
+    /// Why it is not provided.
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Verb {
+    verb: &'static str,
+    works: bool,
+    /// Why it does not work.
+    reason: Option<String>,
+}
+
+impl Inspection {
+    fn of(artifact: &Artifact) -> Self {
+        let imports: Vec<_> = artifact.imports().iter().map(|import| row(artifact.kind(), import)).collect();
+        let memory = |memory: &prewasm_artifact::Memory| MemoryPages { minimum: memory.minimum, maximum: memory.maximum };
+        Self {
+            schema_version: SCHEMA_VERSION,
+            file: artifact.origin().to_owned(),
+            kind: artifact.kind().name(),
+            frozen: artifact.is_frozen(),
+            bytes: artifact.bytes().len(),
+            sha256: artifact.sha256().to_string(),
+            memories: artifact.memories().iter().map(memory).collect(),
+            uses_files: artifact.imports().iter().any(opens_files),
+            exports: artifact.exports().to_vec(),
+            verbs: verbs(artifact, &imports),
+            imports,
+            snapshot: artifact.provenance().and_then(|json| serde_json::from_slice(json).ok()),
+        }
+    }
+
+    /// Writing to a string cannot fail.
+    fn text(&self, artifact: &Artifact) -> String {
+        let mut text = format!("{}: {}\n", self.file, artifact.kind());
+        let _ = writeln!(text, "  size      {} bytes", self.bytes);
+        let _ = writeln!(text, "  sha256    {}", self.sha256);
+        for MemoryPages { minimum, maximum } in &self.memories {
+            let maximum = maximum.map_or_else(|| "no maximum".to_owned(), |pages| format!("at most {pages}"));
+            let _ = writeln!(text, "  memory    {minimum} pages of 64 KiB, {maximum}");
+        }
+        if artifact.kind() != Kind::Precompiled {
+            let _ = writeln!(text, "  files     {}", if self.uses_files { "opens files" } else { "none" });
+        }
+        if let Some(snapshot) = &self.snapshot {
+            let field = |name: &str| snapshot[name].as_str().unwrap_or("?").to_owned();
+            let (version, init, input) = (field("version"), field("init"), field("inputSha256"));
+            let _ = writeln!(text, "  snapshot  by prewasm {version} after `{init}`, of {input}");
+        }
+        let _ = writeln!(text, "verbs");
+        for Verb { verb, reason, .. } in &self.verbs {
+            let answer = reason.as_ref().map_or_else(|| "yes".to_owned(), |reason| format!("no: {reason}"));
+            let _ = writeln!(text, "  {verb:<9} {}", answer.replace('\n', "\n          "));
+        }
+        self.imports_text(&mut text, artifact);
+        for (i, export) in self.exports.iter().enumerate() {
+            let heading = if i == 0 { "exports\n" } else { "" };
+            let _ = writeln!(text, "{heading}  {export}");
+        }
+        text
+    }
+
+    fn imports_text(&self, text: &mut String, artifact: &Artifact) {
+        let mut families: Vec<_> = artifact.imports().iter().map(|import| import.family).collect();
+        families.sort();
+        families.dedup();
+        for family in families {
+            let _ = writeln!(text, "imports: {family}");
+            for row in self.imports.iter().filter(|row| row.family == family) {
+                let missing = if row.provided { "" } else { "  NOT PROVIDED" };
+                let _ = writeln!(text, "  {}{missing}", row.import);
+            }
+        }
+    }
+}
+
+fn opens_files(import: &Import) -> bool {
+    (import.module == PREVIEW1 && import.name == "path_open") || import.module.starts_with("wasi:filesystem/types@")
+}
+
+fn row(kind: Kind, import: &Import) -> ImportRow {
+    let reason = if kind.is_component() { component_reason(import) } else { module_reason(import) };
+    ImportRow { import: import.to_string(), family: import.family, provided: reason.is_none(), reason }
+}
+
+fn module_reason(import: &Import) -> Option<String> {
+    imports::check(import).err().map(|error| error.to_string())
+}
+
+fn component_reason(import: &Import) -> Option<String> {
+    match import.family {
+        Family::WasiInterface if import.module.contains("@0.2.") => None,
+        Family::WasiInterface => Some("only WASI 0.2 is provided to components".to_owned()),
+        _ => Some("nobody provides it".to_owned()),
+    }
+}
+
+fn verbs(artifact: &Artifact, imports: &[ImportRow]) -> Vec<Verb> {
+    let kind = artifact.kind();
+    let missing = imports.iter().any(|row| !row.provided).then(|| "some imports are not provided".to_owned());
+    let or_missing = |reason: Option<&str>| reason.map(str::to_owned).or_else(|| missing.clone());
+    let verb = |verb, reason: Option<String>| Verb { verb, works: reason.is_none(), reason };
+    vec![
+        verb("snapshot", snapshot_reason(artifact)),
+        verb("serve", or_missing(serve_reason(kind))),
+        verb("run", or_missing(run_reason(kind))),
+        verb("compile", or_missing((kind == Kind::Precompiled).then_some("it is compiled already"))),
+    ]
+}
+
+fn snapshot_reason(artifact: &Artifact) -> Option<String> {
+    let objections = prewasm_snapshot::check(artifact, &Options::default()).err()?;
+    Some(objections.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+const NEEDS_TRUST: &str = "machine code needs `--allow-precompiled`, and is not looked into here";
+
+fn serve_reason(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::SocketServer | Kind::Command | Kind::HttpComponent(HttpVersion::V02) => None,
+        Kind::HttpComponent(HttpVersion::V03) => Some("wasi:http 0.3 is not supported yet"),
+        Kind::Reactor => Some("it exports no `_start`"),
+        Kind::CommandComponent | Kind::Component => Some("it exports no wasi:http handler"),
+        Kind::Precompiled => Some(NEEDS_TRUST),
+    }
+}
+
+fn run_reason(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::SocketServer | Kind::Command | Kind::CommandComponent => None,
+        Kind::HttpComponent(_) => Some("it is a handler of requests: use `serve`"),
+        Kind::Reactor => Some("it exports no `_start`"),
+        Kind::Component => Some("it exports no `wasi:cli/run`"),
+        Kind::Precompiled => Some(NEEDS_TRUST),
+    }
+}
