@@ -51,9 +51,13 @@ fn missing_imports_are_marked_with_the_reason() {
             (func (export "_start")))"#,
     );
     let run = folder.run(["inspect", "app.wat"]);
-    for part in
-        ["app.wat: command", "1 pages of 64 KiB, at most 5", "opens files", "NOT PROVIDED", "serve     no: some imports"]
-    {
+    for part in [
+        "app.wat: command",
+        "1 pages of 64 KiB, at most 5",
+        "opens files",
+        "NOT PROVIDED",
+        "serve     no: some imports",
+    ] {
         assert!(run.text().contains(part), "`{part}` is missing in {run}");
     }
     let found = json(&folder.run(["inspect", "app.wat", "--format", "json"]));

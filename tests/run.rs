@@ -95,9 +95,13 @@ fn a_client_is_refused_with_the_flag_named() {
     let folder = Folder::new();
     client(&folder, "http-client", &[], "http://127.0.0.1:9/").fails(1, ["`--allow-outbound tcp://127.0.0.1:9`"]);
     client(&folder, "http-client", &["--allow-outbound=*://*:*"], "http://127.0.0.1:9/").fails(1, ["loopback"]);
-    // The plugin has no errors to give: its refusals trap.
-    client(&folder, "plugin-client", &[], "https://127.0.0.1:9/")
-        .fails(134, ["`--allow-outbound https://127.0.0.1:9`", "trapped"]);
+    client(&folder, "plugin-client", &[], "https://127.0.0.1:9/").fails(1, ["`--allow-outbound tcp://127.0.0.1:9`"]);
+    // The library connects a socket before it turns to the plugin, which has no errors to give: its refusals trap.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let allow = format!("--allow-outbound=http://{address}");
+    client(&folder, "plugin-client", &[&allow], &format!("https://{address}/"))
+        .fails(134, [&format!("`--allow-outbound https://{address}`"), "trapped"]);
 }
 
 #[test]

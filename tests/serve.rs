@@ -172,9 +172,17 @@ async fn commands_are_served_as_cgi() {
     std::fs::write(folder.path().join("hello.txt"), "from a file\n").expect("writable");
     let dir = format!("{}::/data", folder.path().display());
     let gateway = serve(sample("cgi-echo")).args(["--env", "COLOUR=blue", "--dir", &dir]).start();
-    let (status, env) = answer(gateway.request(Method::GET, "/env?a=b").header("x-probe", "42").header("proxy", "evil")).await;
+    let (status, env) =
+        answer(gateway.request(Method::GET, "/env?a=b").header("x-probe", "42").header("proxy", "evil")).await;
     assert_eq!(status, 200);
-    for line in ["COLOUR=blue", "GATEWAY_INTERFACE=CGI/1.1", "REQUEST_METHOD=GET", "PATH_INFO=/env", "QUERY_STRING=a=b", "HTTP_X_PROBE=42"] {
+    for line in [
+        "COLOUR=blue",
+        "GATEWAY_INTERFACE=CGI/1.1",
+        "REQUEST_METHOD=GET",
+        "PATH_INFO=/env",
+        "QUERY_STRING=a=b",
+        "HTTP_X_PROBE=42",
+    ] {
         assert!(env.lines().any(|found| found == line), "{line} is missing in\n{env}");
     }
     assert!(!env.contains("HTTP_PROXY") && !env.contains("CARGO"), "nothing of the host enters:\n{env}");
@@ -302,11 +310,14 @@ async fn raw_requests_of_every_shape_get_an_answer() {
         answer
     };
     assert!(exchange(b"GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 200"), "no Host in HTTP/1.0");
-    assert!(exchange(b"GET http://a.example/ HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 200"));
+    assert!(
+        exchange(b"GET http://a.example/ HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 200")
+    );
     assert!(exchange(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").starts_with("HTTP/1.1 400"));
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(1 << 20));
     assert!(exchange(long.as_bytes()).starts_with("HTTP/1.1 431"));
-    let expecting = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nhi";
+    let expecting =
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nhi";
     let answer = exchange(expecting);
     assert!(answer.contains("HTTP/1.1 200") && answer.ends_with("hi"), "{answer}");
 }

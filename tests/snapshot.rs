@@ -78,8 +78,11 @@ fn bad_input_is_rejected_by_name() {
         .with("cut.wasm", &wasm[..wasm.len() / 2])
         .with("none.wat", r#"(module (func (export "_start")) (func (export "warm_up")))"#)
         .with("foreign.wat", r#"(module (import "env" "magic" (func)) (func (export "wizer-initialize")))"#)
-        .with("table.wat", r#"(module (table 1 funcref) (func (export "wizer-initialize")
-            (table.set (i32.const 0) (ref.null func))))"#);
+        .with(
+            "table.wat",
+            r#"(module (table 1 funcref) (func (export "wizer-initialize")
+            (table.set (i32.const 0) (ref.null func))))"#,
+        );
     let snapshot = |file: &str| folder.run(["snapshot", file, "-o", "out.wasm"]);
     snapshot("missing.wasm").fails(1, ["`missing.wasm`", "caused by: No such file"]);
     snapshot("text.txt").fails(3, ["`text.txt`", "not wasm", "hint:"]);

@@ -23,7 +23,9 @@ pub struct WriteError {
 /// # Errors
 /// [`WriteError`] if the folder cannot be written to or the disk is full; nothing is left behind then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    write(path, bytes).map_err(|source| WriteError { path: path.to_owned(), source })
+    // The name of the temporary file, which some of these errors carry, would tell nobody anything.
+    let plain = |error: io::Error| error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error);
+    write(path, bytes).map_err(|source| WriteError { path: path.to_owned(), source: plain(source) })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -65,10 +65,9 @@ pub fn build(artifact: &Artifact, options: &Options, progress: &Progress) -> Res
     let origin = || artifact.origin().to_owned();
     let plan = preflight::preflight(artifact, options)
         .map_err(|objections| BuildError::Rejected { origin: origin(), objections })?;
-    let initialized = initialize::initialize(plan, progress)
-        .map_err(|source| BuildError::Initialize { origin: origin(), source })?;
-    let verified =
-        verify::verify(initialized).map_err(|source| BuildError::Verify { origin: origin(), source })?;
+    let initialized =
+        initialize::initialize(plan, progress).map_err(|source| BuildError::Initialize { origin: origin(), source })?;
+    let verified = verify::verify(initialized).map_err(|source| BuildError::Verify { origin: origin(), source })?;
     let report = Report::of(&verified);
     Ok(Snapshot { wasm: verified.output.into_bytes(), report })
 }

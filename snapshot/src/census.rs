@@ -173,9 +173,8 @@ mod tests {
 
     #[test]
     fn counts_data_and_memory() {
-        let artifact = artifact(
-            r#"(module (memory 3) (data (i32.const 0) "four") (data (i32.const 9) "") (data "passive"))"#,
-        );
+        let artifact =
+            artifact(r#"(module (memory 3) (data (i32.const 0) "four") (data (i32.const 9) "") (data "passive"))"#);
         assert_eq!(census(&artifact), Census { data_segments: 2, initialized_bytes: 4, memory_pages: 3 });
     }
 

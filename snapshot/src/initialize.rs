@@ -216,8 +216,7 @@ impl Run<'_> {
 
         let start = Instant::now();
         let init = async {
-            let instance =
-                linker.instantiate_async(&mut store, &component).await.map_err(during(START_FUNCTION))?;
+            let instance = linker.instantiate_async(&mut store, &component).await.map_err(during(START_FUNCTION))?;
             let Some(Ok(init)) = instance.get_func(&mut store, index).map(|init| init.typed::<(), ()>(&store)) else {
                 return Ok(None);
             };
@@ -304,8 +303,8 @@ async fn call(store: &mut Store<ModuleState>, instance: &Instance, name: &str) -
 }
 
 fn location(error: &wasmtime::Error) -> String {
-    match error.downcast_ref::<wasmtime::WasmBacktrace>() {
-        Some(backtrace) => format!("; it was at\n{}", backtrace.to_string().trim_end()),
-        None => String::new(),
-    }
+    let Some(backtrace) = error.downcast_ref::<wasmtime::WasmBacktrace>() else { return String::new() };
+    // Its first line is a heading for an error of its own.
+    let frames: String = backtrace.to_string().trim_end().lines().skip(1).map(|frame| format!("\n{frame}")).collect();
+    format!("; it was at{frames}")
 }

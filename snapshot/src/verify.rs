@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use prewasm_artifact::{Artifact, ArtifactError, SNAPSHOT_SECTION, append_section};
 
-use crate::{
-    initialize::Initialized,
-    options::InitExport,
-    preflight::Plan,
-    provenance::provenance,
-};
+use crate::{initialize::Initialized, options::InitExport, preflight::Plan, provenance::provenance};
 
 /// A snapshot which validates and has the interface of its input.
 #[derive(Debug)]

@@ -334,10 +334,7 @@ fn all_objections_come_at_once() {
         (import "env" "two" (func))
         (table 1 funcref)
         (func (export "run") (table.set (i32.const 0) (ref.null func)) (table.set (i32.const 0) (ref.null func))))"#;
-    let options = Options {
-        renames: vec![Rename { to: "a".into(), from: "missing".into() }],
-        ..Options::default()
-    };
+    let options = Options { renames: vec![Rename { to: "a".into(), from: "missing".into() }], ..Options::default() };
     let found = objections(snapshot_with(wat, &options));
     let message: String = found.iter().map(|objection| format!("{objection}\n")).collect();
     assert_eq!(found.len(), 5, "{message}");
@@ -445,10 +442,7 @@ fn the_memory_limit_is_told_when_it_was_the_cause() {
     snapshot_with(wat, &options).expect("exactly enough");
     options.limits.memory = 1024 * 1024 - 1;
     let error = failure(snapshot_with(wat, &options));
-    assert!(
-        matches!(error, InitializeError::OutOfMemory { asked: 1_048_576, limit: 1_048_575, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, InitializeError::OutOfMemory { asked: 1_048_576, limit: 1_048_575, .. }), "{error}");
     options.limits.memory = 10;
     let error = failure(snapshot_with(wat, &options));
     assert!(matches!(error, InitializeError::OutOfMemory { asked: 65536, limit: 10, .. }), "{error}");
@@ -511,7 +505,10 @@ fn a_component_which_cannot_be_recorded_is_an_error_and_no_panic() {
 #[test]
 fn a_component_without_init_or_with_foreign_imports_is_refused() {
     let found = objections(snapshot(r#"(component (import "my:own/thing" (instance)))"#));
-    assert!(matches!(&found[..], [Objection::NoInit { .. }, Objection::ComponentImport { import }] if import == "my:own/thing"), "{found:?}");
+    assert!(
+        matches!(&found[..], [Objection::NoInit { .. }, Objection::ComponentImport { import }] if import == "my:own/thing"),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -15,11 +15,7 @@ pub struct DirectorySpec {
 impl DirectorySpec {
     /// The directory; `default` is the access for which the user has not asked.
     pub fn resolve(&self, default: Access) -> Directory {
-        Directory {
-            host: self.host.clone(),
-            guest: self.guest.clone(),
-            access: self.access.unwrap_or(default),
-        }
+        Directory { host: self.host.clone(), guest: self.guest.clone(), access: self.access.unwrap_or(default) }
     }
 }
 

@@ -32,8 +32,7 @@ pub struct CompileArgs {
 pub fn run(args: &CompileArgs) -> Result<Exit, Failure> {
     output::check_binary(&args.output)?;
     let artifact = Artifact::read(&args.input)?;
-    let compiled =
-        prewasm_gateway::compile(&artifact).map_err(|error| Failure::new(load_class(&error), error))?;
+    let compiled = prewasm_gateway::compile(&artifact).map_err(|error| Failure::new(load_class(&error), error))?;
     output::binary(&args.output, &compiled)?;
     Ok(Exit::Done)
 }

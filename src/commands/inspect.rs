@@ -90,7 +90,8 @@ struct Verb {
 impl Inspection {
     fn of(artifact: &Artifact) -> Self {
         let imports: Vec<_> = artifact.imports().iter().map(|import| row(artifact.kind(), import)).collect();
-        let memory = |memory: &prewasm_artifact::Memory| MemoryPages { minimum: memory.minimum, maximum: memory.maximum };
+        let memory =
+            |memory: &prewasm_artifact::Memory| MemoryPages { minimum: memory.minimum, maximum: memory.maximum };
         Self {
             schema_version: SCHEMA_VERSION,
             file: artifact.origin().to_owned(),

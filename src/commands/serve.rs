@@ -35,7 +35,13 @@ pub struct ServeArgs {
     /// The module or component, binary or text; `-` is standard input.
     file: PathBuf,
     /// The address to listen on; port 0 lets the system choose.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", env = "PREWASM_LISTEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:8080",
+        env = "PREWASM_LISTEN",
+        hide_env_values = true
+    )]
     listen: SocketAddr,
     /// Whether requests share an instance: `resident` does, `isolated` and `auto` do not.
     #[arg(long, value_enum, default_value_t = ModeArg::Auto, env = "PREWASM_MODE", hide_env_values = true)]
@@ -188,9 +194,7 @@ fn class(error: &ServeError) -> Class {
         ServeError::Prepare(error) => match error {
             PrepareError::Load(error) => load_class(error),
             PrepareError::Kind { .. } => Class::Rejected,
-            PrepareError::Directory(_) | PrepareError::NotResident { .. } | PrepareError::Memory { .. } => {
-                Class::Usage
-            }
+            PrepareError::Directory(_) | PrepareError::NotResident { .. } | PrepareError::Memory { .. } => Class::Usage,
             PrepareError::Engine { .. } | PrepareError::Thread(_) => Class::Ours,
         },
     }

@@ -1,6 +1,11 @@
 //! `prewasm snapshot`.
 
-use std::{env, path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -96,8 +101,7 @@ pub fn run(args: &SnapshotArgs, quiet: bool) -> Result<Exit, Failure> {
     output::check_binary(&args.output)?;
     let options = args.options()?;
     let artifact = Artifact::read(&args.input)?;
-    let snapshot = build(&artifact, &options, &progress())
-        .map_err(|error| Failure::new(class(&error), error))?;
+    let snapshot = build(&artifact, &options, &progress()).map_err(|error| Failure::new(class(&error), error))?;
     output::binary(&args.output, &snapshot.wasm)?;
     args.print(&snapshot.report, quiet)?;
     Ok(Exit::Done)

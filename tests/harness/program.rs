@@ -19,6 +19,8 @@ pub struct Run {
     pub stderr: String,
 }
 
+// Each test program that includes this file uses a part of it.
+#[allow(dead_code, reason = "no test program uses all of it")]
 impl Run {
     /// Checks the exit code, and that standard error names everything expected.
     #[track_caller]

@@ -15,8 +15,7 @@ const RESERVED: &str = "__wizer_";
 /// The instance through which Wizer reads the state of a component.
 const RESERVED_INSTANCE: &str = "wasmtime:wizer/access";
 
-const TABLES: &str =
-    "\n  hint: changes to tables are not recorded; build without reference types and dynamic linking";
+const TABLES: &str = "\n  hint: changes to tables are not recorded; build without reference types and dynamic linking";
 const SEGMENTS: &str = "\n  hint: dropped segments are not recorded; build without threads and passive segments";
 const GC: &str = "\n  hint: changes to objects of the garbage collector are not recorded";
 const IMPORTED: &str = "\n  hint: link statically, so that the module defines it itself";
