@@ -8,14 +8,13 @@ use crate::{
     outbound::Outbound,
     plugin::Plugin,
     sockets::{FIRST_SOCKET, Sockets},
-    wasi::{Environment, Input, Output, Wasi, files::FIRST_FILE, stdio::Stdio},
+    wasi::{Environment, ExtraEnv, Input, Output, Wasi, files::FIRST_FILE, stdio::Stdio},
 };
 
 /// What an instance gets besides the [`Environment`] that it shares with others.
-#[derive(Debug)]
 pub struct HostOptions {
     /// Variables of this instance alone, after those of the environment.
-    pub extra_env: Vec<(String, String)>,
+    pub extra_env: ExtraEnv,
     /// Standard input.
     pub stdin: Input,
     /// Standard output.
@@ -29,7 +28,13 @@ pub struct HostOptions {
 impl HostOptions {
     /// No input, and output to nowhere.
     pub fn silent(network: Network) -> Self {
-        Self { extra_env: Vec::new(), stdin: Input::Empty, stdout: Output::Discard, stderr: Output::Discard, network }
+        Self {
+            extra_env: Box::new(Vec::new),
+            stdin: Input::Empty,
+            stdout: Output::Discard,
+            stderr: Output::Discard,
+            network,
+        }
     }
 }
 

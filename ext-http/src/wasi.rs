@@ -9,7 +9,7 @@ pub(crate) mod files;
 pub(crate) mod random;
 pub(crate) mod stdio;
 
-use std::sync::Arc;
+use std::{cell::LazyCell, sync::Arc};
 
 use crate::abi::{
     errno::Errno,
@@ -39,11 +39,14 @@ pub struct Environment {
     pub random: Random,
 }
 
+/// Variables of one instance, made when the guest first asks for its environment: many never do.
+pub type ExtraEnv = Box<dyn FnOnce() -> Vec<(String, String)> + Send>;
+
 /// Everything of [`Environment`] and stdio for one instance.
 pub(crate) struct Wasi {
     environment: Arc<Environment>,
     /// Variables of this instance alone (CGI's), after the app's.
-    extra_env: Vec<(String, String)>,
+    extra_env: LazyCell<Vec<(String, String)>, ExtraEnv>,
     pub(crate) stdio: Stdio,
     pub(crate) files: Files,
     pub(crate) clock: clock::Clocks,
@@ -51,19 +54,19 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    pub(crate) fn new(environment: Arc<Environment>, extra_env: Vec<(String, String)>, stdio: Stdio) -> Self {
+    pub(crate) fn new(environment: Arc<Environment>, extra_env: ExtraEnv, stdio: Stdio) -> Self {
         Self {
             clock: clock::Clocks::new(environment.clock),
             random: random::Source::new(environment.random),
             files: Files::new(Arc::clone(&environment)),
             environment,
-            extra_env,
+            extra_env: LazyCell::new(extra_env),
             stdio,
         }
     }
 
     fn env(&self) -> impl Iterator<Item = String> {
-        self.environment.env.iter().chain(&self.extra_env).map(|(name, value)| format!("{name}={value}"))
+        self.environment.env.iter().chain(self.extra_env.iter()).map(|(name, value)| format!("{name}={value}"))
     }
 
     fn args(&self) -> impl Iterator<Item = String> {

@@ -109,7 +109,7 @@ fn pooling_config(pool: Pool) -> PoolingAllocationConfig {
     config
 }
 
-/// Advances the epoch of an engine every [`EPOCH`], until the engine is gone.
+/// Advances the epoch of an engine every millisecond, until the engine is gone.
 #[derive(Debug)]
 pub struct Ticker {
     _alive: std::sync::Arc<()>,

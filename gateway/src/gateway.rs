@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
 use hyper::body::Incoming;
 use prewasm_artifact::{Artifact, HttpVersion, Kind};
-use prewasm_ext_http::{DirectoryError, Outbound};
+use prewasm_ext_http::{DirectoryError, ExtraEnv, Outbound};
 use wasmtime::Engine;
 
 use crate::{
@@ -204,7 +204,8 @@ impl Gateway {
         connection: &Connection,
     ) -> Result<Response<ResponseBody>, Failure> {
         let limits = &self.app.limits;
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
+        let mut head = Arc::new(head);
         let is_known = http_body::Body::size_hint(&body).exact().is_some();
         let mut body = if is_known {
             RequestBody::stream(body, limits.body)?
@@ -214,23 +215,30 @@ impl Gateway {
         };
         for _ in 0..=MAX_LOCAL_REDIRECTS {
             let length = body.length().filter(|length| *length > 0);
-            let env = cgi::environment(&head, length, connection.peer, connection.local);
             let words = cgi::search_words(head.uri.query());
+            let env = environment(Arc::clone(&head), length, connection);
             let guest = guest.with_arguments(words);
             let outbound = Arc::clone(&connection.outbound);
             let permit = self.admit().await?;
             match command::serve(guest, outbound, env, body, permit).await? {
                 Outcome::Respond(response) => return Ok(response),
                 Outcome::Again(location) => {
-                    head.uri = location.parse().map_err(|_| bad_redirect(&location))?;
-                    head.method = Method::GET;
-                    head.headers.remove(header::CONTENT_TYPE);
+                    let redirected = Arc::make_mut(&mut head);
+                    redirected.uri = location.parse().map_err(|_| bad_redirect(&location))?;
+                    redirected.method = Method::GET;
+                    redirected.headers.remove(header::CONTENT_TYPE);
                     body = RequestBody::empty();
                 }
             }
         }
         Err(Failure::BadResponse { what: "it redirects locally without end".to_owned() })
     }
+}
+
+/// The meta-variables, made when the command asks for them.
+fn environment(head: Arc<Parts>, length: Option<u64>, connection: &Connection) -> ExtraEnv {
+    let (peer, local) = (connection.peer, connection.local);
+    Box::new(move || cgi::environment(&head, length, peer, local))
 }
 
 fn bad_redirect(location: &str) -> Failure {

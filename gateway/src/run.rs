@@ -225,7 +225,7 @@ async fn run_module(engine: &Engine, module: &Module, options: &RunOptions) -> w
     let inbound = if options.inbound.is_empty() { Inbound::Denied } else { Inbound::Real(options.inbound.clone()) };
     let outbound = Arc::new(Outbound::new(Arc::new(options.outbound.clone())));
     let streams = HostOptions {
-        extra_env: Vec::new(),
+        extra_env: Box::new(Vec::new),
         stdin: Input::Stream(Box::new(tokio::io::stdin())),
         stdout: Output::Stream(Box::new(Inherited(io::stdout()))),
         stderr: Output::Stream(Box::new(Inherited(io::stderr()))),

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
-use prewasm_ext_http::{HostOptions, Inbound, Input, Network, Outbound, Output};
+use prewasm_ext_http::{ExtraEnv, HostOptions, Inbound, Input, Network, Outbound, Output};
 use tokio::io::AsyncWrite;
 use tokio_util::io::StreamReader;
 
@@ -43,7 +43,7 @@ pub(crate) enum Outcome {
 pub(crate) async fn serve(
     guest: CoreGuest,
     outbound: Arc<Outbound>,
-    env: Vec<(String, String)>,
+    env: ExtraEnv,
     body: RequestBody,
     permit: Permit,
 ) -> Result<Outcome, Failure> {

@@ -115,7 +115,7 @@ async fn keep_running(guest: &CoreGuest, shared: &Shared, mut inbound: VirtualIn
 fn options(guest: &CoreGuest, inbound: VirtualInbound) -> HostOptions {
     let outbound = Arc::new(Outbound::new(Arc::clone(&guest.app().outbound)));
     HostOptions {
-        extra_env: Vec::new(),
+        extra_env: Box::new(Vec::new),
         stdin: Input::Empty,
         // A resident guest is not bounded by requests, and neither is its log.
         stdout: GuestLog::output(Stream::Stdout, usize::MAX),

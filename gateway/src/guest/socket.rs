@@ -53,7 +53,7 @@ pub(crate) async fn serve_isolated(
     let timeout = guest.app().limits.timeout;
     let log = guest.app().limits.log;
     let options = HostOptions {
-        extra_env: Vec::new(),
+        extra_env: Box::new(Vec::new),
         stdin: Input::Empty,
         stdout: GuestLog::output(Stream::Stdout, log),
         stderr: GuestLog::output(Stream::Stderr, log),

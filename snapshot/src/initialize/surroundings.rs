@@ -50,8 +50,13 @@ impl ModuleState {
         let policy = OutboundPolicy { allow: inputs.outbound.clone(), ..OutboundPolicy::default() };
         let network = Network { inbound: Inbound::Denied, outbound: Arc::new(Outbound::new(Arc::new(policy))) };
         let output = || Output::Stream(Box::new(GuestOutput::new(progress)));
-        let options =
-            HostOptions { extra_env: Vec::new(), stdin: Input::Empty, stdout: output(), stderr: output(), network };
+        let options = HostOptions {
+            extra_env: Box::new(Vec::new),
+            stdin: Input::Empty,
+            stdout: output(),
+            stderr: output(),
+            network,
+        };
         Self { host: Host::new(Arc::new(environment), options), guard, progress: Arc::clone(progress) }
     }
 
