@@ -19,11 +19,19 @@ guests=(
     "cgi-hello wasm32-wasip1"
     "component-hello wasm32-wasip2"
     "http-client wasm32-wasip1"
+    "hyper-client wasm32-wasip1"
     "hyper-server wasm32-wasip1"
+    "legacy-client wasm32-wasip1"
+    "lookup-client wasm32-wasip1"
     "misbehave wasm32-wasip1"
     "mixed-accept wasm32-wasip1"
+    "nonblocking-client wasm32-wasip1"
     "plugin-client wasm32-wasip1"
+    "poll-server wasm32-wasip1"
+    "reqwest-client wasm32-wasip1"
     "rules-server wasm32-wasip1"
+    "socket-calls wasm32-wasip1"
+    "udp-echo wasm32-wasip1"
 )
 # What goes into every guest besides its own package.
 shared=(.cargo/config.toml Cargo.lock Cargo.toml)

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt};
 
 use prewasm_artifact::{ArtifactError, WriteError};
+use prewasm_ext_http::AuthorityError;
 use prewasm_gateway::LoadError;
 
 use crate::output;
@@ -113,6 +114,13 @@ impl From<ArtifactError> for Failure {
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
         Self::new(Class::Ours, error)
+    }
+}
+
+/// A file named on the command line, as a directory of `--dir` is.
+impl From<AuthorityError> for Failure {
+    fn from(error: AuthorityError) -> Self {
+        Self::new(Class::Usage, error)
     }
 }
 

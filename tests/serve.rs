@@ -322,6 +322,33 @@ async fn raw_requests_of_every_shape_get_an_answer() {
     assert!(answer.contains("HTTP/1.1 200") && answer.ends_with("hi"), "{answer}");
 }
 
+/// A command which writes `text`.
+fn writes(text: &str) -> String {
+    format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\10\00\00\00")
+            (data (i32.const 16) "{}")
+            (func (export "_start")
+                (i32.store (i32.const 4) (i32.const {}))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+        text.replace('\n', "\\n"),
+        text.len()
+    )
+}
+
+#[tokio::test]
+async fn a_command_that_lies_about_its_length_is_a_bad_gateway() {
+    let honest = guest(&writes("Content-Length: 2\n\nhi"));
+    assert_eq!(serve(honest.path()).start().get("/").await, (200, "hi".to_owned()));
+    for text in ["Content-Length: 100\n\nhi", "Content-Length: 1\n\nhi", "Content-Length: 1\nContent-Length: 2\n\nhi"] {
+        let liar = guest(&writes(text));
+        let (status, body) = serve(liar.path()).start().get("/").await;
+        assert_eq!((status, body.contains("Content-Length")), (502, true), "{body}");
+    }
+}
+
 #[tokio::test]
 async fn a_command_without_a_head_is_a_bad_gateway() {
     let silent = guest("(module (memory (export \"memory\") 1) (func (export \"_start\")))");

@@ -5,6 +5,8 @@
 
 pub(crate) mod address;
 pub(crate) mod addrinfo;
+pub(crate) mod codec;
 pub(crate) mod errno;
 pub(crate) mod memory;
 pub(crate) mod poll;
+pub(crate) mod sockopt;

@@ -4,8 +4,9 @@ use std::{future::poll_fn, sync::Arc};
 
 use crate::{
     abi::errno::Errno,
+    codec::Codecs,
     network::Network,
-    outbound::Outbound,
+    outbound::{Outbound, Usage},
     plugin::Plugin,
     sockets::{FIRST_SOCKET, Sockets},
     wasi::{Environment, ExtraEnv, Input, Output, Wasi, files::FIRST_FILE, stdio::Stdio},
@@ -43,7 +44,9 @@ pub struct Host {
     pub(crate) wasi: Wasi,
     pub(crate) sockets: Sockets,
     pub(crate) plugin: Plugin,
+    pub(crate) codecs: Codecs,
     outbound: Arc<Outbound>,
+    usage: Usage,
 }
 
 /// Store data which holds a [`Host`].
@@ -55,18 +58,26 @@ pub trait HostView: Send + 'static {
 impl Host {
     /// The host's side of a new instance.
     pub fn new(environment: Arc<Environment>, options: HostOptions) -> Self {
+        let usage = Usage::of(&options.network.outbound);
         let stdio = Stdio::new(options.stdin, options.stdout, options.stderr);
         Self {
             wasi: Wasi::new(environment, options.extra_env, stdio),
             plugin: Plugin::default(),
+            codecs: Codecs::new(Arc::clone(&options.network.outbound)),
             outbound: Arc::clone(&options.network.outbound),
-            sockets: Sockets::new(options.network),
+            usage: usage.clone(),
+            sockets: Sockets::new(options.network, usage),
         }
     }
 
     /// Whether the guest looked for a directory although none was given to it.
     pub fn looked_for_directory_in_vain(&self) -> bool {
         self.wasi.files.looked_in_vain()
+    }
+
+    /// What the instance has used of its limits for calls out.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     pub(crate) fn outbound(&self) -> Arc<Outbound> {

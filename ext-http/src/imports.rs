@@ -10,33 +10,59 @@ use prewasm_artifact::{Family, Import, PREVIEW1, ValueType};
 /// A host call: what happens, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
+    Wasi(WasiCall),
+    Descriptor(DescriptorCall),
+    File(FileCall),
+    Socket(SocketCall),
+    Plugin(PluginCall),
+    Codec(CodecCall),
+}
+
+/// Calls of preview 1 which no descriptor is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum WasiCall {
     ArgsGet,
     ArgsSizesGet,
     ClockResGet,
     ClockTimeGet,
     EnvironGet,
     EnvironSizesGet,
+    PollOneoff,
+    ProcExit,
+    ProcRaise,
+    RandomGet,
+    SchedYield,
+}
+
+/// Calls of preview 1 which go to a stream, a file or a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DescriptorCall {
+    Close,
+    FdstatGet,
+    FdstatSetFlags,
+    FilestatGet,
+    Read,
+    Renumber,
+    Write,
+}
+
+/// Calls of preview 1 which only files know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum FileCall {
     FdAdvise,
     FdAllocate,
-    FdClose,
     FdDatasync,
-    FdFdstatGet,
-    FdFdstatSetFlags,
     FdFdstatSetRights,
-    FdFilestatGet,
     FdFilestatSetSize,
     FdFilestatSetTimes,
     FdPread,
     FdPrestatDirName,
     FdPrestatGet,
     FdPwrite,
-    FdRead,
     FdReaddir,
-    FdRenumber,
     FdSeek,
     FdSync,
     FdTell,
-    FdWrite,
     PathCreateDirectory,
     PathFilestatGet,
     PathFilestatSetTimes,
@@ -47,30 +73,56 @@ pub(crate) enum Call {
     PathRename,
     PathSymlink,
     PathUnlinkFile,
-    PollOneoff,
-    ProcExit,
-    ProcRaise,
-    RandomGet,
-    SchedYield,
-    SockAcceptV1,
-    SockAcceptV2,
-    SockBind,
-    SockConnect,
-    SockGetaddrinfo,
-    SockGetlocaladdrV1,
-    SockGetlocaladdrV2,
-    SockGetpeeraddrV1,
-    SockGetpeeraddrV2,
-    SockGetsockopt,
-    SockListen,
-    SockOpen,
-    SockRecv,
-    SockSend,
-    SockSetsockopt,
-    SockShutdown,
-    PluginSendData,
-    PluginGetRcvLen,
-    PluginGetRcv,
+}
+
+/// Calls of WasmEdge's socket extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SocketCall {
+    AcceptV1,
+    AcceptV2,
+    Bind,
+    Connect,
+    Getaddrinfo,
+    GetlocaladdrV1,
+    GetlocaladdrV2,
+    GetpeeraddrV1,
+    GetpeeraddrV2,
+    Getsockopt,
+    Listen,
+    LookupIp,
+    Open,
+    Recv,
+    RecvFromV1,
+    RecvFromV2,
+    Send,
+    SendTo,
+    Setsockopt,
+    Shutdown,
+}
+
+/// Calls of WasmEdge's HTTP plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PluginCall {
+    SendData,
+    SendDataUntilNul,
+    GetRcvLen,
+    GetRcv,
+}
+
+/// Calls of WasmEdge's TLS codec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CodecCall {
+    DefaultConfig,
+    NewCodec,
+    IsHandshaking,
+    Wants,
+    DeleteCodec,
+    SendCloseNotify,
+    ProcessNewPackets,
+    WriteRaw,
+    WriteTls,
+    ReadRaw,
+    ReadTls,
 }
 
 /// One importable name.
@@ -85,6 +137,9 @@ pub(crate) struct Entry {
 }
 
 const PLUGIN: &str = "wasmedge_httpsreq";
+/// The plugin as WasmEdge 0.11.0 named it.
+const FIRST_PLUGIN: &str = "httpsreq";
+const CODEC: &str = "rustls_client";
 
 const fn p1(name: &'static str, params: &'static str, call: Call) -> Entry {
     Entry { module: PREVIEW1, name, params, results: "i", call }
@@ -94,80 +149,109 @@ const fn plugin(name: &'static str, params: &'static str, results: &'static str,
     Entry { module: PLUGIN, name, params, results, call }
 }
 
+const fn first_plugin(name: &'static str, params: &'static str, results: &'static str, call: Call) -> Entry {
+    Entry { module: FIRST_PLUGIN, name, params, results, call }
+}
+
+const fn codec(name: &'static str, params: &'static str, call: CodecCall) -> Entry {
+    Entry { module: CODEC, name, params, results: "i", call: Call::Codec(call) }
+}
+
 /// Sources: the witx files of WASI preview 1, and WasmEdge's `lib/host/wasi/wasimodule.cpp`.
 pub(crate) const TABLE: &[Entry] = &[
-    p1("args_get", "ii", Call::ArgsGet),
-    p1("args_sizes_get", "ii", Call::ArgsSizesGet),
-    p1("clock_res_get", "ii", Call::ClockResGet),
-    p1("clock_time_get", "iIi", Call::ClockTimeGet),
-    p1("environ_get", "ii", Call::EnvironGet),
-    p1("environ_sizes_get", "ii", Call::EnvironSizesGet),
-    p1("fd_advise", "iIIi", Call::FdAdvise),
-    p1("fd_allocate", "iII", Call::FdAllocate),
-    p1("fd_close", "i", Call::FdClose),
-    p1("fd_datasync", "i", Call::FdDatasync),
-    p1("fd_fdstat_get", "ii", Call::FdFdstatGet),
-    p1("fd_fdstat_set_flags", "ii", Call::FdFdstatSetFlags),
-    p1("fd_fdstat_set_rights", "iII", Call::FdFdstatSetRights),
-    p1("fd_filestat_get", "ii", Call::FdFilestatGet),
-    p1("fd_filestat_set_size", "iI", Call::FdFilestatSetSize),
-    p1("fd_filestat_set_times", "iIIi", Call::FdFilestatSetTimes),
-    p1("fd_pread", "iiiIi", Call::FdPread),
-    p1("fd_prestat_dir_name", "iii", Call::FdPrestatDirName),
-    p1("fd_prestat_get", "ii", Call::FdPrestatGet),
-    p1("fd_pwrite", "iiiIi", Call::FdPwrite),
-    p1("fd_read", "iiii", Call::FdRead),
-    p1("fd_readdir", "iiiIi", Call::FdReaddir),
-    p1("fd_renumber", "ii", Call::FdRenumber),
-    p1("fd_seek", "iIii", Call::FdSeek),
-    p1("fd_sync", "i", Call::FdSync),
-    p1("fd_tell", "ii", Call::FdTell),
-    p1("fd_write", "iiii", Call::FdWrite),
-    p1("path_create_directory", "iii", Call::PathCreateDirectory),
-    p1("path_filestat_get", "iiiii", Call::PathFilestatGet),
-    p1("path_filestat_set_times", "iiiiIIi", Call::PathFilestatSetTimes),
-    p1("path_link", "iiiiiii", Call::PathLink),
-    p1("path_open", "iiiiiIIii", Call::PathOpen),
-    p1("path_readlink", "iiiiii", Call::PathReadlink),
-    p1("path_remove_directory", "iii", Call::PathRemoveDirectory),
-    p1("path_rename", "iiiiii", Call::PathRename),
-    p1("path_symlink", "iiiii", Call::PathSymlink),
-    p1("path_unlink_file", "iii", Call::PathUnlinkFile),
-    p1("poll_oneoff", "iiii", Call::PollOneoff),
+    p1("args_get", "ii", Call::Wasi(WasiCall::ArgsGet)),
+    p1("args_sizes_get", "ii", Call::Wasi(WasiCall::ArgsSizesGet)),
+    p1("clock_res_get", "ii", Call::Wasi(WasiCall::ClockResGet)),
+    p1("clock_time_get", "iIi", Call::Wasi(WasiCall::ClockTimeGet)),
+    p1("environ_get", "ii", Call::Wasi(WasiCall::EnvironGet)),
+    p1("environ_sizes_get", "ii", Call::Wasi(WasiCall::EnvironSizesGet)),
+    p1("fd_advise", "iIIi", Call::File(FileCall::FdAdvise)),
+    p1("fd_allocate", "iII", Call::File(FileCall::FdAllocate)),
+    p1("fd_close", "i", Call::Descriptor(DescriptorCall::Close)),
+    p1("fd_datasync", "i", Call::File(FileCall::FdDatasync)),
+    p1("fd_fdstat_get", "ii", Call::Descriptor(DescriptorCall::FdstatGet)),
+    p1("fd_fdstat_set_flags", "ii", Call::Descriptor(DescriptorCall::FdstatSetFlags)),
+    p1("fd_fdstat_set_rights", "iII", Call::File(FileCall::FdFdstatSetRights)),
+    p1("fd_filestat_get", "ii", Call::Descriptor(DescriptorCall::FilestatGet)),
+    p1("fd_filestat_set_size", "iI", Call::File(FileCall::FdFilestatSetSize)),
+    p1("fd_filestat_set_times", "iIIi", Call::File(FileCall::FdFilestatSetTimes)),
+    p1("fd_pread", "iiiIi", Call::File(FileCall::FdPread)),
+    p1("fd_prestat_dir_name", "iii", Call::File(FileCall::FdPrestatDirName)),
+    p1("fd_prestat_get", "ii", Call::File(FileCall::FdPrestatGet)),
+    p1("fd_pwrite", "iiiIi", Call::File(FileCall::FdPwrite)),
+    p1("fd_read", "iiii", Call::Descriptor(DescriptorCall::Read)),
+    p1("fd_readdir", "iiiIi", Call::File(FileCall::FdReaddir)),
+    p1("fd_renumber", "ii", Call::Descriptor(DescriptorCall::Renumber)),
+    p1("fd_seek", "iIii", Call::File(FileCall::FdSeek)),
+    p1("fd_sync", "i", Call::File(FileCall::FdSync)),
+    p1("fd_tell", "ii", Call::File(FileCall::FdTell)),
+    p1("fd_write", "iiii", Call::Descriptor(DescriptorCall::Write)),
+    p1("path_create_directory", "iii", Call::File(FileCall::PathCreateDirectory)),
+    p1("path_filestat_get", "iiiii", Call::File(FileCall::PathFilestatGet)),
+    p1("path_filestat_set_times", "iiiiIIi", Call::File(FileCall::PathFilestatSetTimes)),
+    p1("path_link", "iiiiiii", Call::File(FileCall::PathLink)),
+    p1("path_open", "iiiiiIIii", Call::File(FileCall::PathOpen)),
+    p1("path_readlink", "iiiiii", Call::File(FileCall::PathReadlink)),
+    p1("path_remove_directory", "iii", Call::File(FileCall::PathRemoveDirectory)),
+    p1("path_rename", "iiiiii", Call::File(FileCall::PathRename)),
+    p1("path_symlink", "iiiii", Call::File(FileCall::PathSymlink)),
+    p1("path_unlink_file", "iii", Call::File(FileCall::PathUnlinkFile)),
+    p1("poll_oneoff", "iiii", Call::Wasi(WasiCall::PollOneoff)),
     // WasmEdge's edge-triggered twin; guests that ask for it cope with level-triggered events.
-    p1("epoll_oneoff", "iiii", Call::PollOneoff),
-    Entry { module: PREVIEW1, name: "proc_exit", params: "i", results: "", call: Call::ProcExit },
-    p1("proc_raise", "i", Call::ProcRaise),
-    p1("random_get", "ii", Call::RandomGet),
-    p1("sched_yield", "", Call::SchedYield),
-    p1("sock_accept", "ii", Call::SockAcceptV1),
-    p1("sock_accept", "iii", Call::SockAcceptV2),
-    p1("sock_accept_v2", "iii", Call::SockAcceptV2),
-    p1("sock_bind", "iii", Call::SockBind),
-    p1("sock_bind_v2", "iii", Call::SockBind),
-    p1("sock_connect", "iii", Call::SockConnect),
-    p1("sock_connect_v2", "iii", Call::SockConnect),
-    p1("sock_getaddrinfo", "iiiiiiii", Call::SockGetaddrinfo),
-    p1("sock_getlocaladdr", "iiii", Call::SockGetlocaladdrV1),
-    p1("sock_getlocaladdr", "iii", Call::SockGetlocaladdrV2),
-    p1("sock_getlocaladdr_v2", "iii", Call::SockGetlocaladdrV2),
-    p1("sock_getpeeraddr", "iiii", Call::SockGetpeeraddrV1),
-    p1("sock_getpeeraddr", "iii", Call::SockGetpeeraddrV2),
-    p1("sock_getpeeraddr_v2", "iii", Call::SockGetpeeraddrV2),
-    p1("sock_getsockopt", "iiiii", Call::SockGetsockopt),
-    p1("sock_listen", "ii", Call::SockListen),
-    p1("sock_listen_v2", "ii", Call::SockListen),
-    p1("sock_open", "iii", Call::SockOpen),
-    p1("sock_open_v2", "iii", Call::SockOpen),
-    p1("sock_recv", "iiiiii", Call::SockRecv),
-    p1("sock_recv_v2", "iiiiii", Call::SockRecv),
-    p1("sock_send", "iiiii", Call::SockSend),
-    p1("sock_send_v2", "iiiii", Call::SockSend),
-    p1("sock_setsockopt", "iiiii", Call::SockSetsockopt),
-    p1("sock_shutdown", "ii", Call::SockShutdown),
-    plugin("wasmedge_httpsreq_send_data", "iiiii", "", Call::PluginSendData),
-    plugin("wasmedge_httpsreq_get_rcv_len", "", "i", Call::PluginGetRcvLen),
-    plugin("wasmedge_httpsreq_get_rcv", "i", "", Call::PluginGetRcv),
+    p1("epoll_oneoff", "iiii", Call::Wasi(WasiCall::PollOneoff)),
+    Entry { module: PREVIEW1, name: "proc_exit", params: "i", results: "", call: Call::Wasi(WasiCall::ProcExit) },
+    p1("proc_raise", "i", Call::Wasi(WasiCall::ProcRaise)),
+    p1("random_get", "ii", Call::Wasi(WasiCall::RandomGet)),
+    p1("sched_yield", "", Call::Wasi(WasiCall::SchedYield)),
+    p1("sock_accept", "ii", Call::Socket(SocketCall::AcceptV1)),
+    p1("sock_accept", "iii", Call::Socket(SocketCall::AcceptV2)),
+    p1("sock_accept_v2", "iii", Call::Socket(SocketCall::AcceptV2)),
+    p1("sock_bind", "iii", Call::Socket(SocketCall::Bind)),
+    p1("sock_bind_v2", "iii", Call::Socket(SocketCall::Bind)),
+    p1("sock_connect", "iii", Call::Socket(SocketCall::Connect)),
+    p1("sock_connect_v2", "iii", Call::Socket(SocketCall::Connect)),
+    p1("sock_getaddrinfo", "iiiiiiii", Call::Socket(SocketCall::Getaddrinfo)),
+    p1("sock_getlocaladdr", "iiii", Call::Socket(SocketCall::GetlocaladdrV1)),
+    p1("sock_getlocaladdr", "iii", Call::Socket(SocketCall::GetlocaladdrV2)),
+    p1("sock_getlocaladdr_v2", "iii", Call::Socket(SocketCall::GetlocaladdrV2)),
+    p1("sock_getpeeraddr", "iiii", Call::Socket(SocketCall::GetpeeraddrV1)),
+    p1("sock_getpeeraddr", "iii", Call::Socket(SocketCall::GetpeeraddrV2)),
+    p1("sock_getpeeraddr_v2", "iii", Call::Socket(SocketCall::GetpeeraddrV2)),
+    p1("sock_getsockopt", "iiiii", Call::Socket(SocketCall::Getsockopt)),
+    p1("sock_listen", "ii", Call::Socket(SocketCall::Listen)),
+    p1("sock_listen_v2", "ii", Call::Socket(SocketCall::Listen)),
+    // Only WasmEdge's Rust host has it.
+    p1("sock_lookup_ip", "iiiiii", Call::Socket(SocketCall::LookupIp)),
+    p1("sock_open", "iii", Call::Socket(SocketCall::Open)),
+    p1("sock_open_v2", "iii", Call::Socket(SocketCall::Open)),
+    p1("sock_recv", "iiiiii", Call::Socket(SocketCall::Recv)),
+    p1("sock_recv_v2", "iiiiii", Call::Socket(SocketCall::Recv)),
+    p1("sock_recv_from", "iiiiiii", Call::Socket(SocketCall::RecvFromV1)),
+    p1("sock_recv_from", "iiiiiiii", Call::Socket(SocketCall::RecvFromV2)),
+    p1("sock_recv_from_v2", "iiiiiiii", Call::Socket(SocketCall::RecvFromV2)),
+    p1("sock_send", "iiiii", Call::Socket(SocketCall::Send)),
+    p1("sock_send_v2", "iiiii", Call::Socket(SocketCall::Send)),
+    p1("sock_send_to", "iiiiiii", Call::Socket(SocketCall::SendTo)),
+    p1("sock_send_to_v2", "iiiiiii", Call::Socket(SocketCall::SendTo)),
+    p1("sock_setsockopt", "iiiii", Call::Socket(SocketCall::Setsockopt)),
+    p1("sock_shutdown", "ii", Call::Socket(SocketCall::Shutdown)),
+    plugin("wasmedge_httpsreq_send_data", "iiiii", "", Call::Plugin(PluginCall::SendData)),
+    plugin("wasmedge_httpsreq_get_rcv_len", "", "i", Call::Plugin(PluginCall::GetRcvLen)),
+    plugin("wasmedge_httpsreq_get_rcv", "i", "", Call::Plugin(PluginCall::GetRcv)),
+    first_plugin("send_data", "iiiii", "", Call::Plugin(PluginCall::SendDataUntilNul)),
+    first_plugin("get_rcv_len", "", "i", Call::Plugin(PluginCall::GetRcvLen)),
+    first_plugin("get_rcv", "i", "", Call::Plugin(PluginCall::GetRcv)),
+    codec("default_config", "", CodecCall::DefaultConfig),
+    codec("new_codec", "iii", CodecCall::NewCodec),
+    codec("codec_is_handshaking", "i", CodecCall::IsHandshaking),
+    codec("codec_wants", "i", CodecCall::Wants),
+    codec("delete_codec", "i", CodecCall::DeleteCodec),
+    codec("send_close_notify", "i", CodecCall::SendCloseNotify),
+    codec("process_new_packets", "ii", CodecCall::ProcessNewPackets),
+    codec("write_raw", "iii", CodecCall::WriteRaw),
+    codec("write_tls", "iii", CodecCall::WriteTls),
+    codec("read_raw", "iii", CodecCall::ReadRaw),
+    codec("read_tls", "iii", CodecCall::ReadTls),
 ];
 
 impl Entry {
@@ -239,6 +323,20 @@ pub(crate) fn resolve(import: &Import) -> Result<&'static Entry, ImportError> {
     }
 }
 
+/// Every import that prewasm's hosts provide to core modules.
+pub fn entries() -> Vec<Import> {
+    let values = |letters: &str| {
+        letters.bytes().map(|letter| if letter == b'i' { ValueType::I32 } else { ValueType::I64 }).collect()
+    };
+    let import = |entry: &Entry| Import {
+        module: entry.module.to_owned(),
+        name: entry.name.to_owned(),
+        signature: Some((values(entry.params), values(entry.results))),
+        family: Family::of(entry.module, entry.name),
+    };
+    TABLE.iter().map(import).collect()
+}
+
 /// Whether prewasm's hosts provide this import of a core module.
 ///
 /// # Errors
@@ -247,15 +345,29 @@ pub fn check(import: &Import) -> Result<(), ImportError> {
     resolve(import).map(drop)
 }
 
+/// Everything that a core module may import.
+pub fn known() -> impl Iterator<Item = Import> {
+    let types = |letters: &str| {
+        let ty = |letter| if letter == b'i' { ValueType::I32 } else { ValueType::I64 };
+        letters.bytes().map(ty).collect()
+    };
+    TABLE.iter().map(move |entry| Import {
+        module: entry.module.to_owned(),
+        name: entry.name.to_owned(),
+        signature: Some((types(entry.params), types(entry.results))),
+        family: Family::of(entry.module, entry.name),
+    })
+}
+
 fn spell(letters: &str) -> String {
     letters.bytes().map(|letter| if letter == b'i' { "i32" } else { "i64" }).collect::<Vec<_>>().join(", ")
 }
 
 fn hint(import: &Import) -> &'static str {
     match import.family {
-        Family::Sockets => "this call of WasmEdge's socket extension is not supported yet",
-        Family::TlsCodec => "WasmEdge's TLS codec plugin is not supported yet; use plain HTTP or the HTTP plugin",
-        Family::HttpPlugin => "only the names of WasmEdge 0.11.1 and later are supported",
+        Family::Sockets => "WasmEdge's socket extension has no such function",
+        Family::TlsCodec => "WasmEdge's TLS codec plugin has no such function",
+        Family::HttpPlugin => "WasmEdge's HTTP plugin has no such function",
         Family::Preview1 => "it is not part of WASI preview 1",
         Family::WasiInterface => "interfaces of later WASI releases are for components, not for core modules",
         Family::Marker => "the snapshot marker is not supported yet",
@@ -265,7 +377,7 @@ fn hint(import: &Import) -> &'static str {
         Family::Unknown if import.module == "env" => {
             "a missing library often ends up as an import from `env`: check the guest's link step"
         }
-        Family::Unknown => "prewasm provides WASI preview 1, WasmEdge's sockets and its HTTP plugin",
+        Family::Unknown => "prewasm provides WASI preview 1, WasmEdge's sockets, its HTTP plugin and its TLS codec",
     }
 }
 
@@ -284,8 +396,8 @@ mod tests {
 
     #[test]
     fn one_name_with_two_types_resolves_to_two_calls() {
-        assert_eq!(resolve(&import("sock_accept", 2)).expect("V1").call, Call::SockAcceptV1);
-        assert_eq!(resolve(&import("sock_accept", 3)).expect("V2").call, Call::SockAcceptV2);
+        assert_eq!(resolve(&import("sock_accept", 2)).expect("V1").call, Call::Socket(SocketCall::AcceptV1));
+        assert_eq!(resolve(&import("sock_accept", 3)).expect("V2").call, Call::Socket(SocketCall::AcceptV2));
         let error = resolve(&import("sock_accept", 4)).expect_err("no such type");
         assert!(matches!(error, ImportError::WrongType { .. }), "{error}");
     }

@@ -27,6 +27,7 @@
 //! ```
 
 mod abi;
+mod codec;
 mod host;
 pub mod imports;
 pub mod link;
@@ -40,8 +41,8 @@ mod wasi;
 pub use host::{Host, HostOptions, HostView};
 pub use network::{Connector, Inbound, InboundRule, Network, VirtualInbound, VirtualStream, virtual_inbound};
 pub use outbound::{
-    AnswerBody, Authorities, AuthorityError, Outbound, OutboundPolicy, Pattern, PatternError, Refusal, RequestError,
-    Resolution, Scheme,
+    AnswerBody, Authorities, AuthorityError, Outbound, OutboundLimits, OutboundPolicy, Pattern, PatternError, Refusal,
+    RequestError, Resolution, Scheme, Usage,
 };
 pub use plugin::PluginError;
 pub use wasi::files::DirectoryError;

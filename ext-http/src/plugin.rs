@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
-use crate::outbound::{Outbound, RequestError};
+use crate::outbound::{Outbound, RequestError, Usage};
 
 /// At most this many headers in a guest's request.
 const MAX_HEADERS: usize = 128;
@@ -64,14 +64,19 @@ impl Plugin {
 }
 
 /// Sends the request that `bytes` spell to `host`, and spells its answer.
-pub(crate) async fn send(outbound: &Outbound, host: &str, port: u16, bytes: &[u8]) -> Result<Vec<u8>, PluginError> {
+pub(crate) async fn send(
+    (outbound, usage): (&Outbound, &Usage),
+    host: &str,
+    port: u16,
+    bytes: &[u8],
+) -> Result<Vec<u8>, PluginError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(PluginError::TooLarge);
     }
     let request = parse(host, port, bytes)?;
     let is_head = request.method() == Method::HEAD;
     let failed = |source| PluginError::Request { host: host.to_owned(), source };
-    let (head, body) = outbound.send_whole(request, MAX_MESSAGE).await.map_err(failed)?.into_parts();
+    let (head, body) = outbound.send_whole(usage, request, MAX_MESSAGE).await.map_err(failed)?.into_parts();
     Ok(spell(&Response::from_parts(head, body), is_head))
 }
 

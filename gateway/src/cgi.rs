@@ -169,7 +169,19 @@ fn copy_headers(from: &[httparse::Header<'_>], to: &mut HeaderMap) -> Result<(),
         to.append(name, HeaderValue::from_bytes(header.value).map_err(|error| error.to_string())?);
     }
     crate::guest::socket::remove_hop_by_hop(to);
-    Ok(())
+    declared_length(to).map(drop)
+}
+
+/// The length which an answer declares for its body; several or malformed ones are an error, for they would be passed
+/// on to a client who may read them otherwise than we do.
+pub(crate) fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, String> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    match (digits.and_then(|digits| digits.parse().ok()), values.next()) {
+        (Some(length), None) => Ok(Some(length)),
+        _ => Err("its Content-Length is not one number".to_owned()),
+    }
 }
 
 /// `Status`, `Location` and the rest (RFC 3875, 6.3).
@@ -259,6 +271,14 @@ mod tests {
         assert!(matches!(parse(b"Content-Type: text/plain\n"), Ok(None)));
         assert!(parse(b"this is not a header\n\n").is_err());
         assert!(parse(b"\n").is_err());
+    }
+
+    #[test]
+    fn a_length_is_one_number() {
+        for head in ["Content-Length: 1\nContent-Length: 2\n\n", "Content-Length: +1\n\n", "Content-Length: x\n\n"] {
+            assert!(parse(head.as_bytes()).is_err(), "{head}");
+        }
+        assert!(parse(b"Content-Length: 1\n\n").is_ok());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use prewasm_artifact::{Artifact, HttpVersion, Kind};
 use prewasm_ext_http::{DirectoryError, ExtraEnv, Outbound};
@@ -206,7 +207,7 @@ impl Gateway {
         let limits = &self.app.limits;
         let (head, body) = request.into_parts();
         let mut head = Arc::new(head);
-        let is_known = http_body::Body::size_hint(&body).exact().is_some();
+        let is_known = body.size_hint().exact().is_some();
         let mut body = if is_known {
             RequestBody::stream(body, limits.body)?
         } else {
@@ -221,7 +222,7 @@ impl Gateway {
             let outbound = Arc::clone(&connection.outbound);
             let permit = self.admit().await?;
             match command::serve(guest, outbound, env, body, permit).await? {
-                Outcome::Respond(response) => return Ok(response),
+                Outcome::Respond(response) => return check_length(response, &head.method),
                 Outcome::Again(location) => {
                     let redirected = Arc::make_mut(&mut head);
                     redirected.uri = location.parse().map_err(|_| bad_redirect(&location))?;
@@ -239,6 +240,17 @@ impl Gateway {
 fn environment(head: Arc<Parts>, length: Option<u64>, connection: &Connection) -> ExtraEnv {
     let (peer, local) = (connection.peer, connection.local);
     Box::new(move || cgi::environment(&head, length, peer, local))
+}
+
+/// A body which is there whole must be as long as its head says, except that an answer to HEAD has none.
+fn check_length(response: Response<ResponseBody>, method: &Method) -> Result<Response<ResponseBody>, Failure> {
+    let declared = cgi::declared_length(response.headers()).map_err(|what| Failure::BadResponse { what })?;
+    match (declared, response.body().size_hint().exact()) {
+        (Some(declared), Some(length)) if declared != length && method != Method::HEAD => {
+            Err(Failure::BadResponse { what: format!("its Content-Length is {declared}, its body has {length} bytes") })
+        }
+        _ => Ok(response),
+    }
 }
 
 fn bad_redirect(location: &str) -> Failure {

@@ -90,18 +90,20 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], before the first request.
 pub fn serve(
-    app: App,
+    mut app: App,
     options: ServerOptions,
     cache: &CodeCache,
     on_listening: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     // Bound first: a busy port is told before a minute of compiling.
     let listener = bind(&options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
+    let address = listener.local_addr().map_err(ServeError::Worker)?;
+    // A guest's call must not come back to us as a request, from an address that we trust perhaps.
+    Arc::make_mut(&mut app.outbound).listeners.push(address);
     let gateway = Arc::new(Gateway::prepare(app, cache)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
     runtime.block_on(async {
         let shutdown = signalled().map_err(ServeError::Worker)?;
-        let address = listener.local_addr().map_err(ServeError::Worker)?;
         let listener = TcpListener::from_std(listener).map_err(ServeError::Worker)?;
         run(listener, &gateway, &options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
     })

@@ -1,9 +1,9 @@
 //! What a guest may see and whom it may call: declared on the command line, and only there.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 use clap::Args;
-use prewasm_ext_http::{Access, Directory, OutboundPolicy, Pattern, Resolution};
+use prewasm_ext_http::{Access, Authorities, AuthorityError, Directory, OutboundPolicy, Pattern, Resolution};
 
 use super::DirectorySpec;
 
@@ -38,20 +38,30 @@ impl GuestArgs {
     }
 }
 
-/// Names with fixed addresses.
+/// Names with fixed addresses, and whom to trust.
 #[derive(Args, Clone, Debug)]
 pub struct NetworkArgs {
     /// Give a name a fixed address, for calls of the guest; the address counts as allowed by name (repeatable).
     #[arg(long, value_name = "NAME=IP[:PORT]", help_heading = "Guest")]
     resolve: Vec<Mapping>,
+    /// Trust the certificate authorities in a PEM file for HTTPS calls of the guest, besides the public ones (repeatable).
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    tls_ca: Vec<PathBuf>,
 }
 
 impl NetworkArgs {
     /// The policy for the guest's calls.
-    pub fn policy(&self, guest: &GuestArgs) -> OutboundPolicy {
+    ///
+    /// # Errors
+    /// If a file of authorities cannot be used.
+    pub fn policy(&self, guest: &GuestArgs) -> Result<OutboundPolicy, AuthorityError> {
         let resolve: BTreeMap<_, _> =
             self.resolve.iter().map(|Mapping(name, resolution)| (name.clone(), *resolution)).collect();
-        OutboundPolicy { allow: guest.outbound(), resolve, ..OutboundPolicy::default() }
+        let mut authorities = Authorities::default();
+        for file in &self.tls_ca {
+            authorities.add_file(file)?;
+        }
+        Ok(OutboundPolicy { allow: guest.outbound(), resolve, authorities, ..OutboundPolicy::default() })
     }
 }
 

@@ -75,25 +75,25 @@ pub struct RunArgs {
 /// Runs a program.
 pub fn run(args: RunArgs) -> Result<Exit, Failure> {
     let artifact = Artifact::read(&args.file)?;
-    let finished = prewasm_gateway::run::run(&artifact, &args.options(), &CodeCache::user())
+    let finished = prewasm_gateway::run::run(&artifact, &args.options()?, &CodeCache::user())
         .map_err(|error| Failure::new(class(&error), error))?;
     Ok(report(&artifact, &finished))
 }
 
 impl RunArgs {
-    fn options(&self) -> RunOptions {
+    fn options(&self) -> Result<RunOptions, Failure> {
         let mut args = vec![program_name(&self.file)];
         args.extend(self.args.iter().cloned());
         let dirs = self.guest.directories(Access::ReadWrite);
-        RunOptions {
+        Ok(RunOptions {
             environment: Environment { args, env: self.guest.env(), dirs, ..Environment::default() },
             inbound: self.allow_inbound.clone(),
-            outbound: self.network.policy(&self.guest),
+            outbound: self.network.policy(&self.guest)?,
             fuel: self.fuel,
             timeout: self.timeout,
             memory: self.max_memory,
             precompiled: precompiled_policy(self.allow_precompiled),
-        }
+        })
     }
 }
 

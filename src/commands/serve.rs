@@ -137,7 +137,7 @@ enum ModeArg {
 /// Serves until told to stop.
 pub fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let artifact = Artifact::read(&args.file)?;
-    serve(args.app(artifact), args.server_options(), &CodeCache::user(), |address| {
+    serve(args.app(artifact)?, args.server_options(), &CodeCache::user(), |address| {
         // Who started us may have gone; that is no reason not to serve.
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
@@ -147,21 +147,21 @@ pub fn run(args: ServeArgs) -> Result<Exit, Failure> {
 }
 
 impl ServeArgs {
-    fn app(&self, artifact: Artifact) -> App {
+    fn app(&self, artifact: Artifact) -> Result<App, Failure> {
         let environment = Environment {
             args: vec![program_name(&self.file)],
             env: self.guest.env(),
             dirs: self.guest.directories(Access::ReadOnly),
             ..Environment::default()
         };
-        App {
+        Ok(App {
             mode: match self.mode {
                 ModeArg::Auto => Mode::Auto,
                 ModeArg::Isolated => Mode::Isolated,
                 ModeArg::Resident => Mode::Resident,
             },
             environment: Arc::new(environment),
-            outbound: Arc::new(self.network.policy(&self.guest)),
+            outbound: Arc::new(self.network.policy(&self.guest)?),
             limits: Limits {
                 timeout: self.timeout,
                 memory: self.max_memory,
@@ -173,7 +173,7 @@ impl ServeArgs {
             },
             precompiled: precompiled_policy(self.allow_precompiled),
             ..App::new(artifact)
-        }
+        })
     }
 
     fn server_options(&self) -> ServerOptions {

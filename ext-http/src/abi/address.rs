@@ -19,19 +19,12 @@ pub(crate) const FAMILY_INET6: u8 = 2;
 const V1_TYPE_INET4: u32 = 4;
 const V1_TYPE_INET6: u32 = 6;
 
-/// The two generations of the extension, told apart by the type of each import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    V1,
-    V2,
-}
-
 fn buffer(memory: &GuestMemory<'_>, descriptor: i32) -> Result<GuestRange, Errno> {
     let pointer = memory.u32(descriptor)?.cast_signed();
     memory.range(pointer, memory.u32(offset(descriptor, 4)?)?)
 }
 
-/// Decodes the address of `sock_bind` and `sock_connect`. Only the low 16 bits of the port count.
+/// Decodes the address of `sock_bind`, `sock_connect` and `sock_send_to`. Only the low 16 bits of the port count.
 pub(crate) fn read(memory: &GuestMemory<'_>, descriptor: i32, port: i32) -> Result<SocketAddr, Errno> {
     let bytes = memory.bytes(buffer(memory, descriptor)?);
     #[expect(clippy::cast_possible_truncation, reason = "WasmEdge takes the low 16 bits")]
@@ -49,57 +42,31 @@ pub(crate) fn read(memory: &GuestMemory<'_>, descriptor: i32, port: i32) -> Resu
     Ok(SocketAddr::new(ip, port))
 }
 
-/// Encodes the result of V1 `sock_getlocaladdr` and `sock_getpeeraddr`.
-pub(crate) fn write_v1(
-    memory: &mut GuestMemory<'_>,
-    descriptor: i32,
-    kind_out: i32,
-    port_out: i32,
-    address: SocketAddr,
-) -> Result<(), Errno> {
+/// The buffer that an address is to be stored in; its length, 4, 16 or 128, chooses the layout.
+pub(crate) fn target(memory: &GuestMemory<'_>, descriptor: i32) -> Result<GuestRange, Errno> {
     let target = buffer(memory, descriptor)?;
-    let kind = match (address.ip(), target.len()) {
-        // A 16-byte buffer also takes an IPv4 address, in its first four bytes.
-        (IpAddr::V4(ip), 4 | 16) => {
-            memory.bytes_mut(target)[..4].copy_from_slice(&ip.octets());
-            V1_TYPE_INET4
-        }
-        (IpAddr::V6(ip), 16) => {
-            memory.bytes_mut(target).copy_from_slice(&ip.octets());
-            V1_TYPE_INET6
-        }
-        (IpAddr::V6(_), 4) => return Err(Errno::NoMem),
-        // Go guests pass the V2 buffer here too.
-        (_, 128) => return write_v2(memory, descriptor, port_out, address),
-        _ => return Err(Errno::Inval),
-    };
-    memory.write_u32(kind_out, kind)?;
-    memory.write_u32(port_out, u32::from(address.port()))
+    if [4, 16, 128].contains(&target.len()) { Ok(target) } else { Err(Errno::Inval) }
 }
 
-/// Encodes the result of V2 `sock_getlocaladdr` and `sock_getpeeraddr`.
-pub(crate) fn write_v2(
-    memory: &mut GuestMemory<'_>,
-    descriptor: i32,
-    port_out: i32,
-    address: SocketAddr,
-) -> Result<(), Errno> {
-    let target = buffer(memory, descriptor)?;
-    if target.len() != 128 {
-        return Err(Errno::Inval);
-    }
+/// Encodes an address, and tells what V1 calls its type.
+pub(crate) fn write(memory: &mut GuestMemory<'_>, target: GuestRange, ip: IpAddr) -> Result<u32, Errno> {
     let bytes = memory.bytes_mut(target);
-    match address.ip() {
-        IpAddr::V4(ip) => {
+    match (ip, bytes.len()) {
+        // A 16-byte buffer also takes an IPv4 address, in its first four bytes.
+        (IpAddr::V4(ip), 4 | 16) => bytes[..4].copy_from_slice(&ip.octets()),
+        (IpAddr::V4(ip), 128) => {
             bytes[..2].copy_from_slice(&u16::from(FAMILY_INET4).to_le_bytes());
             bytes[2..6].copy_from_slice(&ip.octets());
         }
-        IpAddr::V6(ip) => {
+        (IpAddr::V6(_), 4) => return Err(Errno::NoMem),
+        (IpAddr::V6(ip), 16) => bytes.copy_from_slice(&ip.octets()),
+        (IpAddr::V6(ip), 128) => {
             bytes[..2].copy_from_slice(&u16::from(FAMILY_INET6).to_le_bytes());
             bytes[2..18].copy_from_slice(&ip.octets());
         }
+        _ => return Err(Errno::Inval),
     }
-    memory.write_u32(port_out, u32::from(address.port()))
+    Ok(if ip.is_ipv4() { V1_TYPE_INET4 } else { V1_TYPE_INET6 })
 }
 
 fn ipv4(bytes: &[u8]) -> Result<Ipv4Addr, Errno> {
@@ -145,16 +112,26 @@ mod tests {
     }
 
     #[test]
-    fn v1_results_carry_the_digit_of_the_ip_version() {
-        let mut bytes = memory_with_buffer(16);
+    fn writes_each_layout_by_its_length() {
+        let (ipv4, ipv6) = ("1.2.3.4".parse().expect("valid"), "::9".parse().expect("valid"));
+        for (length, at) in [(4, 64), (16, 64), (128, 66)] {
+            let mut bytes = memory_with_buffer(length);
+            let mut memory = GuestMemory::new(&mut bytes);
+            let range = target(&memory, 0).expect("fits");
+            assert_eq!(write(&mut memory, range, ipv4), Ok(4), "the digit of the IP version");
+            assert_eq!(memory.read(at, 4), Ok([1, 2, 3, 4].as_slice()));
+        }
+        let mut bytes = memory_with_buffer(128);
         let mut memory = GuestMemory::new(&mut bytes);
-        write_v1(&mut memory, 0, 16, 20, "1.2.3.4:5".parse().expect("valid")).expect("fits");
-        assert_eq!((memory.u32(16), memory.u32(20)), (Ok(4), Ok(5)));
-        assert_eq!(&bytes[64..68], [1, 2, 3, 4]);
+        let range = target(&memory, 0).expect("fits");
+        assert_eq!(write(&mut memory, range, ipv6), Ok(6));
+        assert_eq!((memory.u16(64), memory.u8(81)), (Ok(2), Ok(9)));
 
         let mut bytes = memory_with_buffer(4);
         let mut memory = GuestMemory::new(&mut bytes);
-        let address = "[::1]:5".parse().expect("valid");
-        assert_eq!(write_v1(&mut memory, 0, 16, 20, address), Err(Errno::NoMem));
+        let range = target(&memory, 0).expect("fits");
+        assert_eq!(write(&mut memory, range, ipv6), Err(Errno::NoMem));
+        let mut bytes = memory_with_buffer(5);
+        assert_eq!(target(&GuestMemory::new(&mut bytes), 0).expect_err("no layout"), Errno::Inval);
     }
 }

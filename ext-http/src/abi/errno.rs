@@ -16,6 +16,7 @@ pub(crate) enum Errno {
     ConnAborted = 13,
     ConnRefused = 14,
     ConnReset = 15,
+    DestAddrReq = 17,
     Exist = 20,
     Fault = 21,
     HostUnreach = 23,
@@ -25,6 +26,7 @@ pub(crate) enum Errno {
     Io = 29,
     IsConn = 30,
     MFile = 33,
+    MsgSize = 35,
     NetUnreach = 40,
     NoMem = 48,
     NoProtoOpt = 50,
@@ -32,9 +34,9 @@ pub(crate) enum Errno {
     NotConn = 53,
     NotSup = 58,
     Pipe = 64,
-    ProtoNoSupport = 66,
     SPipe = 70,
     TimedOut = 73,
+    AiAddrFamily = 77,
     AiAgain = 78,
     AiBadFlag = 79,
     AiFamily = 81,
@@ -42,6 +44,7 @@ pub(crate) enum Errno {
     AiNoData = 83,
     AiNoName = 84,
     AiService = 85,
+    AiSockType = 86,
 }
 
 impl Errno {

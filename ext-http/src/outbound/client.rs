@@ -3,27 +3,30 @@
 //! No proxies of the environment, no redirects, no retries: a guest's request is one request.
 
 use std::{
+    error::Error,
     net::SocketAddr,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::ClientConfig;
 
-use super::{Outbound, OutboundPolicy, Refusal, Scheme};
+use super::{
+    AnswerBody, Outbound, Purpose, Refusal, Resolver, Scheme, Usage,
+    body::SentBody,
+    tls::{certificate_hint, tls_error_within},
+};
 
-/// Time to connect, TLS handshake included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest silence while an answer is read.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an idle connection is kept for the next request of the same app.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// At most this many clients are kept, one for each scheme and port that guests call: a guest which tries all ports
+/// must not fill our memory.
+const MAX_CLIENTS: usize = 64;
 
 /// Why an HTTP request of a guest failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +43,29 @@ pub enum RequestError {
     /// The client could not be set up.
     #[error("cannot set up the HTTP client")]
     Setup(#[source] reqwest::Error),
+    /// The server's certificate, or something else about TLS, is not as it must be.
+    #[error("TLS with `{host}` failed{hint}", hint = certificate_hint(source))]
+    Tls {
+        /// The server, as the guest named it.
+        host: String,
+        /// What is wrong.
+        source: rustls::Error,
+    },
     /// Connecting, sending or receiving failed.
     #[error("cannot complete the request")]
     Transfer(#[source] reqwest::Error),
+    /// The head of the answer did not come.
+    #[error("the server did not answer within {limit:?}")]
+    NoAnswer {
+        /// The limit, time to connect included.
+        limit: Duration,
+    },
+    /// The answer stopped.
+    #[error("the server fell silent for {limit:?} within its answer")]
+    Silent {
+        /// The limit.
+        limit: Duration,
+    },
     /// The answer is larger than its receiver takes.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
@@ -59,7 +82,31 @@ impl RequestError {
 
     /// Whether a time limit ran out.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Transfer(error) if error.is_timeout())
+        match self {
+            Self::Transfer(error) => error.is_timeout(),
+            Self::NoAnswer { .. } | Self::Silent { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Finds what the client's error is about: refusals and TLS errors are buried in it.
+    fn of(error: reqwest::Error, host: String) -> Self {
+        if let Some(refusal) = refusal_within(&error) {
+            return Self::Refused(refusal);
+        }
+        match tls_error_within(&error) {
+            Some(source) => Self::Tls { host, source },
+            None => Self::Transfer(error),
+        }
+    }
+
+    /// The guest sees a code at most, so the log has what the operator needs.
+    fn log(&self) {
+        match self {
+            Self::Refused(refusal) => tracing::warn!("{refusal}"),
+            Self::Tls { source, .. } => tracing::warn!("{self}\n  caused by: {source}"),
+            _ => {}
+        }
     }
 }
 
@@ -67,41 +114,46 @@ impl Outbound {
     /// Sends a request whose URL is absolute, if the policy permits; the body of the answer streams.
     ///
     /// # Errors
-    /// [`RequestError`]; a refusal is also logged.
-    pub async fn send<B>(&self, request: Request<B>) -> Result<Response<AnswerBody>, RequestError>
+    /// [`RequestError`]; refusals and TLS errors are also logged.
+    pub async fn send<B>(&self, usage: &Usage, request: Request<B>) -> Result<Response<AnswerBody>, RequestError>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let request = request.map(|body| reqwest::Body::wrap(Shareable(Mutex::new(body))));
-        let request = self.admit(request).inspect_err(|error| {
-            if let RequestError::Refused(refusal) = error {
-                tracing::warn!("{refusal}");
-            }
-        })?;
-        let client = self.client()?;
+        let sent = self.attempt(usage, request).await;
+        sent.inspect_err(RequestError::log)
+    }
+
+    async fn attempt<B>(&self, usage: &Usage, request: Request<B>) -> Result<Response<AnswerBody>, RequestError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (request, purpose) = self.admit(request)?;
+        let call = Arc::new(usage.connect()?);
+        let request = request.map(|body| reqwest::Body::wrap(SentBody::new(body, Arc::clone(&call))));
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let client = self.client(purpose)?;
         let request = reqwest::Request::try_from(request).map_err(RequestError::Transfer)?;
-        let answer = client.execute(request).await.map_err(|error| {
-            // The resolver's refusal is buried in the client's error.
-            if let Some(refusal) = refusal_within(&error) {
-                tracing::warn!("{refusal}");
-                return RequestError::Refused(refusal);
-            }
-            RequestError::Transfer(error)
-        })?;
-        Ok(answer.into())
+        let limits = usage.limits();
+        let limit = limits.connect.saturating_add(limits.first_byte);
+        let answer = tokio::time::timeout(limit, client.execute(request)).await;
+        let answer = answer.map_err(|_| RequestError::NoAnswer { limit })?;
+        let answer: Response<reqwest::Body> = answer.map_err(|error| RequestError::of(error, host))?.into();
+        Ok(answer.map(|body| AnswerBody::new(body, call, limits.idle)))
     }
 
     /// Sends a request and collects its answer.
     pub(crate) async fn send_whole(
         &self,
+        usage: &Usage,
         request: Request<Bytes>,
         limit: usize,
     ) -> Result<Response<Bytes>, RequestError> {
-        let (head, mut body) = self.send(request.map(Full::new)).await?.into_parts();
+        let (head, mut body) = self.send(usage, request.map(Full::new)).await?.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(RequestError::Transfer)?.into_data() else { continue };
+            let Ok(data) = frame?.into_data() else { continue };
             if bytes.len() + data.len() > limit {
                 return Err(RequestError::TooLarge { limit });
             }
@@ -111,7 +163,7 @@ impl Outbound {
     }
 
     /// Checks scheme, host and port; literal addresses never reach the resolver, so they are checked here too.
-    fn admit(&self, request: Request<reqwest::Body>) -> Result<Request<reqwest::Body>, RequestError> {
+    pub(super) fn admit<B>(&self, request: Request<B>) -> Result<(Request<B>, Purpose), RequestError> {
         let uri = request.uri().clone();
         let invalid = || RequestError::Url { uri: uri.clone() };
         // The WHATWG parser, which the client uses too: it knows `0x7f.1` and its like for addresses.
@@ -122,25 +174,20 @@ impl Outbound {
             _ => return Err(invalid()),
         };
         let port = url.port_or_known_default().ok_or_else(invalid)?;
+        let purpose = Purpose { scheme, port };
         match url.host().ok_or_else(invalid)? {
             url::Host::Ipv4(ip) => self.check_address(scheme, SocketAddr::new(ip.into(), port))?,
             url::Host::Ipv6(ip) => self.check_address(scheme, SocketAddr::new(ip.into(), port))?,
             url::Host::Domain(name) => {
-                self.policy.check_host(scheme, name, port)?;
-                return Ok(self.redirect_port(request, &url, name, port));
+                self.policy().check_host(scheme, name, port)?;
+                return Ok((self.redirect_port(request, &url, name, port), purpose));
             }
         }
-        Ok(request)
+        Ok((request, purpose))
     }
 
     /// Where `--resolve` maps the name to another port, dials that one; `Host` keeps what the guest asked for.
-    fn redirect_port(
-        &self,
-        mut request: Request<reqwest::Body>,
-        url: &url::Url,
-        name: &str,
-        port: u16,
-    ) -> Request<reqwest::Body> {
+    fn redirect_port<B>(&self, mut request: Request<B>, url: &url::Url, name: &str, port: u16) -> Request<B> {
         let Some(target) = self.resolution(name).and_then(|resolution| resolution.port) else { return request };
         let host = match url.port() {
             Some(_) => format!("{name}:{port}"),
@@ -156,66 +203,45 @@ impl Outbound {
         request
     }
 
-    fn client(&self) -> Result<&reqwest::Client, RequestError> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
+    fn client(&self, purpose: Purpose) -> Result<reqwest::Client, RequestError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&purpose) {
+            return Ok(client.clone());
         }
-        let client = build(Arc::clone(&self.policy)).map_err(RequestError::Setup)?;
-        Ok(self.client.get_or_init(|| client))
-    }
-}
-
-fn build(policy: Arc<OutboundPolicy>) -> Result<reqwest::Client, reqwest::Error> {
-    let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    policy.authorities.add_to(&mut roots);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .dns_resolver(PolicyResolver(policy))
-        .build()
-}
-
-/// The streaming body of an answer.
-pub type AnswerBody = reqwest::Body;
-
-/// A body with one owner, for a client which wants it shareable between threads.
-struct Shareable<B>(Mutex<B>);
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Shareable<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let body = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(body).poll_frame(cx)
+        if clients.len() >= MAX_CLIENTS {
+            clients.clear();
+        }
+        let client = self.build(purpose).map_err(RequestError::Setup)?;
+        clients.insert(purpose, client.clone());
+        Ok(client)
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    fn build(&self, purpose: Purpose) -> Result<reqwest::Client, reqwest::Error> {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(ClientConfig::clone(&self.tls()))
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(self.limits().connect)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .dns_resolver(PolicyResolver { resolver: self.resolver.clone(), purpose })
+            .build()
     }
 }
 
 /// Resolves names for the client: only addresses which the policy permits come out.
-struct PolicyResolver(Arc<OutboundPolicy>);
+struct PolicyResolver {
+    resolver: Resolver,
+    purpose: Purpose,
+}
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = Arc::clone(&self.0);
+        let (resolver, purpose) = (self.resolver.clone(), self.purpose);
         Box::pin(async move {
-            // Port 0 means: the one of the URL.
-            let mut addresses = policy.resolve_checked(name.as_str(), 0).await?;
+            let mut addresses = resolver.resolve(name.as_str(), purpose).await?;
             for address in &mut addresses {
+                // Means: the one of the URL.
                 address.set_port(0);
             }
             Ok(Box::new(addresses.into_iter()) as Addrs)
@@ -223,7 +249,7 @@ impl Resolve for PolicyResolver {
     }
 }
 
-fn refusal_within(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+fn refusal_within(error: &(dyn Error + 'static)) -> Option<Refusal> {
     let mut error = Some(error);
     while let Some(current) = error {
         if let Some(refusal) = current.downcast_ref::<Refusal>() {
@@ -237,14 +263,15 @@ fn refusal_within(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OutboundPolicy;
 
     fn outbound(allow: &str) -> Outbound {
         let allow = vec![allow.parse().expect("valid pattern")];
         Outbound::new(Arc::new(OutboundPolicy { allow, ..OutboundPolicy::default() }))
     }
 
-    fn request(uri: &str) -> Request<reqwest::Body> {
-        Request::builder().uri(uri).body(reqwest::Body::default()).expect("valid")
+    fn request(uri: &str) -> Request<()> {
+        Request::builder().uri(uri).body(()).expect("valid")
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Address ranges which a guest reaches only if they are named literally.
 //!
 //! The list follows the IANA special-purpose registries (RFC 6890 and updates). Addresses which embed an IPv4 address
-//! (mapped, NAT64, 6to4, Teredo) are judged by it, or as a whole where it could lead anywhere.
+//! (mapped, translated, NAT64, 6to4, Teredo) are refused as a whole, public ones too: no peer on the public internet
+//! needs them, and the translator behind them may lead anywhere. ISATAP embeds one in addresses which look like any
+//! other, and is judged by it. What is not global unicast (2000::/3) is refused, known or not.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// What is special about an address; `None` for the public internet.
 pub(crate) fn guarded_range(ip: IpAddr) -> Option<&'static str> {
@@ -49,8 +51,29 @@ fn guarded_v6(ip: Ipv6Addr) -> Option<&'static str> {
         [0xfe80..=0xfebf, ..] => Some("a link-local address"),
         [0xfec0..=0xfeff, ..] => Some("a site-local address"),
         [0xff00..=0xffff, ..] => Some("a multicast address"),
-        _ => None,
+        [0x2000..=0x3fff, .., 0x0000 | 0x0200, 0x5efe, high, low] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            guarded_v4(Ipv4Addr::new(a, b, c, d)).and(Some("an ISATAP address for a special IPv4 address"))
+        }
+        [0x2000..=0x3fff, ..] => None,
+        _ => Some("not a global unicast address"),
     }
+}
+
+/// Whether a listener of ours is there.
+pub(super) fn own_listener(listeners: &[SocketAddr], address: SocketAddr) -> Option<&'static str> {
+    let ip = address.ip().to_canonical();
+    let answers = |listener: &SocketAddr| {
+        listener.port() == address.port()
+            && (listener.ip().to_canonical() == ip || (listener.ip().is_unspecified() && is_local(ip)))
+    };
+    listeners.iter().any(answers).then_some("where this gateway itself listens")
+}
+
+/// Whether the address is one of this machine's: the system binds no other.
+fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
@@ -59,7 +82,9 @@ mod tests {
 
     #[test]
     fn public_addresses_pass_and_special_ones_do_not() {
-        for public in ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00::1"] {
+        for public in
+            ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00::1", "2a00::5efe:808:808"]
+        {
             assert_eq!(guarded_range(public.parse().expect("valid")), None, "{public}");
         }
         for special in [
@@ -83,6 +108,11 @@ mod tests {
             "fd00:ec2::254",
             "fe80::1",
             "ff02::1",
+            "::ffff:0:808:808",
+            "64:ff9b:1::808:808",
+            "4000::1",
+            "2a00::5efe:a00:1",
+            "2a00::200:5efe:a9fe:a9fe",
         ] {
             assert!(guarded_range(special.parse().expect("valid")).is_some(), "{special}");
         }

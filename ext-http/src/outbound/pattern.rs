@@ -5,14 +5,16 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use ipnet::IpNet;
 
 /// How a guest calls out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scheme {
     /// Plain HTTP through wasi:http.
     Http,
     /// HTTPS through wasi:http or the plugin.
     Https,
-    /// A socket; what is spoken on it is not known.
+    /// A stream socket; what is spoken on it is not known.
     Tcp,
+    /// A datagram socket.
+    Udp,
 }
 
 impl fmt::Display for Scheme {
@@ -21,14 +23,15 @@ impl fmt::Display for Scheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
         })
     }
 }
 
 /// `SCHEME://HOST[:PORT]`.
 ///
-/// SCHEME is `http`, `https`, `tcp` or `*`; a socket may go wherever `http`, `https` or `tcp` is allowed. HOST is a
-/// name, `*.suffix`, `*`, an address or a CIDR block. PORT is a number, a range `FROM..TO` (TO excluded) or `*`, and
+/// SCHEME is `http`, `https`, `tcp`, `udp` or `*`; a stream socket may go wherever `http`, `https` or `tcp` is allowed,
+/// datagrams only where `udp` is. HOST is a name, `*.suffix`, `*`, an address or a CIDR block. PORT is a number, a range `FROM..TO` (TO excluded) or `*`, and
 /// defaults to that of `http` and `https`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -52,7 +55,7 @@ pub enum PatternError {
     #[error("`{0}` has no scheme\n  hint: write `http://{0}`, `tcp://HOST:PORT` or `*://{0}`")]
     NoScheme(String),
     /// A scheme we do not know.
-    #[error("`{0}`: the scheme is not `http`, `https`, `tcp` or `*`")]
+    #[error("`{0}`: the scheme is not `http`, `https`, `tcp`, `udp` or `*`")]
     Scheme(String),
     /// A host we do not understand.
     #[error("`{0}`: the host is neither a name, `*.suffix`, `*`, an address nor a CIDR block")]
@@ -76,6 +79,7 @@ impl FromStr for Pattern {
             "http" => Some(Scheme::Http),
             "https" => Some(Scheme::Https),
             "tcp" => Some(Scheme::Tcp),
+            "udp" => Some(Scheme::Udp),
             _ => return Err(PatternError::Scheme(whole())),
         };
         let rest = rest.strip_suffix('/').filter(|rest| !rest.contains('/')).unwrap_or(rest);
@@ -151,7 +155,9 @@ fn is_name(host: &str) -> bool {
 impl Pattern {
     /// Whether a call with this scheme may go to `host`, a name or an address, at `port`.
     pub(crate) fn allows(&self, scheme: Scheme, host: &str, port: u16) -> bool {
-        let scheme_fits = self.scheme.is_none_or(|allowed| allowed == scheme || scheme == Scheme::Tcp);
+        // What is spoken on a stream socket may be HTTP.
+        let carries = |allowed| scheme == Scheme::Tcp && allowed != Scheme::Udp;
+        let scheme_fits = self.scheme.is_none_or(|allowed| allowed == scheme || carries(allowed));
         scheme_fits && self.ports.contains(&u32::from(port)) && self.host.matches(host)
     }
 
@@ -160,16 +166,13 @@ impl Pattern {
         self.host.matches(host)
     }
 
-    /// Whether the pattern names this address itself, or a block around it.
-    pub(crate) fn names(&self, ip: IpAddr) -> bool {
-        matches!(&self.host, HostPattern::Network(network) if network.contains(&ip))
-    }
-
-    /// Whether the pattern is for `localhost`, which is as good as naming the loopback addresses.
-    pub(crate) fn names_localhost(&self, host: &str, ip: IpAddr) -> bool {
-        ip.is_loopback()
-            && host.eq_ignore_ascii_case("localhost")
-            && matches!(&self.host, HostPattern::Name(name) if name == "localhost")
+    /// Whether the pattern names addresses themselves, blocks of them, or `localhost`.
+    pub(crate) fn is_literal(&self) -> bool {
+        match &self.host {
+            HostPattern::Network(_) => true,
+            HostPattern::Name(name) => name == "localhost",
+            HostPattern::Any | HostPattern::Suffix(_) => false,
+        }
     }
 }
 
@@ -187,6 +190,10 @@ mod tests {
         assert!(!allows("https://api.example.com", Scheme::Https, "api.example.com", 444));
         assert!(!allows("https://api.example.com", Scheme::Http, "api.example.com", 443));
         assert!(allows("http://api.example.com", Scheme::Tcp, "api.example.com", 80), "sockets carry HTTP too");
+        assert!(allows("udp://8.8.8.8:53", Scheme::Udp, "8.8.8.8", 53));
+        assert!(!allows("udp://8.8.8.8:53", Scheme::Tcp, "8.8.8.8", 53), "a stream is no datagram");
+        assert!(!allows("tcp://8.8.8.8:53", Scheme::Udp, "8.8.8.8", 53), "nor the other way round");
+        assert!(allows("*://8.8.8.8:*", Scheme::Udp, "8.8.8.8", 53));
         assert!(allows("*://*.example.com:*", Scheme::Tcp, "a.b.example.com", 1));
         assert!(!allows("*://*.example.com:*", Scheme::Tcp, "example.com", 1));
         assert!(!allows("*://*.example.com:*", Scheme::Tcp, "badexample.com", 1));

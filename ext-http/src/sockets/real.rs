@@ -3,12 +3,14 @@
 use std::{
     io,
     net::{Shutdown, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
+    pin::pin,
     task::{Context, Poll, Waker},
 };
 
 use socket2::SockRef;
 use tokio::{
-    io::ReadBuf,
+    io::{Interest, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
@@ -30,8 +32,13 @@ pub(super) fn bind(address: SocketAddr, reuse: bool) -> io::Result<(TcpSocket, S
     Ok((socket, local))
 }
 
-pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = socket_for(address)?.connect(address).await?;
+/// Connects, from the address that `bound` has, if any.
+pub(super) async fn connect(bound: Option<TcpSocket>, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match bound {
+        Some(bound) => bound,
+        None => socket_for(address)?,
+    };
+    let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -73,6 +80,12 @@ impl RealListener {
     }
 }
 
+impl AsFd for RealListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 /// Guests write answers in pieces; with Nagle's algorithm each piece waits for the client's delayed ACK.
 fn without_delay((stream, peer): (TcpStream, SocketAddr)) -> (TcpStream, SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -94,6 +107,16 @@ pub(super) fn try_read(stream: &TcpStream, bytes: &mut [u8], peek: bool) -> Resu
 /// Ready when a read would not wait. Peeking makes sure: readiness alone may be a false alarm.
 pub(super) fn poll_readable(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
     stream.poll_peek(cx, &mut ReadBuf::new(&mut [0])).map(drop)
+}
+
+/// Whether both directions are closed, which is `EPOLLHUP` on Linux. A peer which has only finished sending has not hung
+/// up: guests drop a socket that has.
+pub(super) fn is_hung_up(stream: &TcpStream) -> bool {
+    let ready = pin!(stream.ready(Interest::READABLE | Interest::WRITABLE));
+    match ready.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(ready)) => ready.is_read_closed() && ready.is_write_closed(),
+        Poll::Ready(Err(_)) | Poll::Pending => false,
+    }
 }
 
 pub(super) fn shutdown(stream: &TcpStream, read: bool, write: bool) -> io::Result<()> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use prewasm_ext_http::{Access, Outbound, RequestError};
+use prewasm_ext_http::{Access, Outbound, Refusal, RequestError, Usage};
 use tokio::sync::oneshot;
 use wasmtime::{
     Engine, Store,
@@ -57,7 +57,10 @@ struct State {
 }
 
 /// The outbound door, as wasmtime-wasi-http knocks on it.
-struct Door(Arc<Outbound>);
+struct Door {
+    outbound: Arc<Outbound>,
+    usage: Usage,
+}
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -140,7 +143,7 @@ impl ComponentGuest {
             wasi: self.wasi()?,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            door: Door(outbound),
+            door: Door { usage: Usage::of(&outbound), outbound },
             limiter: MemoryLimiter::new(limits.memory),
         };
         let mut store = Store::new(self.template.engine(), state);
@@ -205,11 +208,12 @@ impl WasiHttpHooks for Door {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let outbound = Arc::clone(&self.0);
+        let (outbound, usage) = (Arc::clone(&self.outbound), self.usage.clone());
         Box::new(async move {
+            let between_bytes = options.and_then(|options| options.between_bytes_timeout);
             let first_byte = options.and_then(|options| options.first_byte_timeout);
             let request = request.map(|body| body.map_err(BodyError));
-            let sending = outbound.send(request);
+            let sending = outbound.send(&usage, request);
             let response = match first_byte {
                 Some(limit) => {
                     tokio::time::timeout(limit, sending).await.map_err(|_| WasiHttpError::ConnectionReadTimeout)?
@@ -217,6 +221,10 @@ impl WasiHttpHooks for Door {
                 None => sending.await,
             };
             let response = response.map_err(|error| error_code(&error))?;
+            let response = response.map(|body| match between_bytes {
+                Some(limit) => body.with_idle_limit(limit),
+                None => body,
+            });
             let response = response
                 .map(|body| body.map_err(|error| WasiHttpError::InternalError(Some(error.to_string()))).boxed_unsync());
             let done: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send> = Box::new(async { Ok(()) });
@@ -227,9 +235,12 @@ impl WasiHttpHooks for Door {
 
 fn error_code(error: &RequestError) -> WasiHttpError {
     match error {
+        RequestError::Refused(Refusal::TooManyConnections { .. }) => WasiHttpError::ConnectionLimitReached,
         RequestError::Refused(_) => WasiHttpError::HttpRequestDenied,
         RequestError::Url { .. } => WasiHttpError::HttpRequestUriInvalid,
         RequestError::TooLarge { .. } => WasiHttpError::HttpResponseBodySize(None),
+        RequestError::Tls { .. } => WasiHttpError::TlsCertificateError,
+        RequestError::NoAnswer { .. } | RequestError::Silent { .. } => WasiHttpError::ConnectionReadTimeout,
         error if error.is_timeout() => WasiHttpError::ConnectionTimeout,
         error if error.is_connect() => WasiHttpError::ConnectionRefused,
         RequestError::Setup(_) | RequestError::Transfer(_) => WasiHttpError::ConnectionTerminated,

@@ -5,8 +5,8 @@
 //! `lookup-client NAME [SERVICE]` prints the addresses of NAME, a line each: first those for SERVICE (default: none), then
 //! those with port 80. Where there are none it prints the error.
 
-use std::{env, io};
 use std::net::SocketAddr;
+use std::{env, io};
 
 use wasmedge_wasi_socket::{ToSocketAddrs, nslookup};
 

@@ -7,9 +7,9 @@
 //! and ends when COUNT clients (default 1) have left.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::io::{self, Read, Write};
 use std::time::{Duration, SystemTime};
-use std::env;
 
 use wasmedge_wasi_socket::poll::{EventType, Subscription, poll};
 use wasmedge_wasi_socket::{TcpListener, TcpStream};
@@ -26,9 +26,9 @@ fn main() -> io::Result<()> {
     let mut last = LISTENER;
     while expected > 0 {
         let mut subscriptions = vec![Subscription::io(LISTENER, &listener, true, false, None)];
-        let streams = clients.iter().map(|(number, stream): (&u64, &TcpStream)| {
-            Subscription::io(*number, stream, true, false, None)
-        });
+        let streams = clients
+            .iter()
+            .map(|(number, stream): (&u64, &TcpStream)| Subscription::io(*number, stream, true, false, None));
         subscriptions.extend(streams);
         subscriptions.push(Subscription::timeout(u64::MAX, SystemTime::now() + PATIENCE));
         for event in poll(&subscriptions)? {

@@ -1,0 +1,89 @@
+//! Arguments, environment, clocks, random bytes, waiting and leaving.
+
+use wasmtime::{Caller, Linker, Result};
+use wasmtime_wasi::I32Exit;
+
+use super::{finish, parts};
+use crate::{
+    abi::{errno::Errno, poll},
+    host::HostView,
+    imports::{Entry, WasiCall},
+    sockets::Failure,
+};
+
+pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry, call: WasiCall) -> Result<()> {
+    match call {
+        WasiCall::ArgsGet => now!(linker, entry, |memory, host, pointers: i32, text: i32| {
+            host.wasi.args_get(&mut memory, pointers, text)
+        }),
+        WasiCall::ArgsSizesGet => now!(linker, entry, |memory, host, count: i32, size: i32| {
+            host.wasi.args_sizes(&mut memory, count, size)
+        }),
+        WasiCall::EnvironGet => now!(linker, entry, |memory, host, pointers: i32, text: i32| {
+            host.wasi.environ_get(&mut memory, pointers, text)
+        }),
+        WasiCall::EnvironSizesGet => now!(linker, entry, |memory, host, count: i32, size: i32| {
+            host.wasi.environ_sizes(&mut memory, count, size)
+        }),
+        WasiCall::ClockResGet => now!(linker, entry, |memory, host, id: i32, out: i32| {
+            memory.write(out, &host.wasi.clock.resolution(id)?.to_le_bytes())
+        }),
+        WasiCall::ClockTimeGet => now!(linker, entry, |memory, host, id: i32, _precision: i64, out: i32| {
+            memory.write(out, &host.wasi.clock.now(id)?.to_le_bytes())
+        }),
+        WasiCall::RandomGet => later!(linker, entry, |caller, pointer: i32, length: i32| {
+            random_get(&mut caller, pointer, length).await
+        }),
+        WasiCall::ProcExit => {
+            linker.func_wrap(entry.module, entry.name, |code: i32| -> Result<()> { Err(I32Exit(code).into()) })
+        }
+        // Signals do not exist; wasmtime-wasi refuses likewise.
+        WasiCall::ProcRaise => linker.func_wrap(entry.module, entry.name, |_signal: i32| Errno::NotSup.code()),
+        WasiCall::SchedYield => linker.func_wrap_async(entry.module, entry.name, |_: Caller<'_, T>, (): ()| {
+            Box::new(async {
+                tokio::task::yield_now().await;
+                0
+            })
+        }),
+        WasiCall::PollOneoff => later!(linker, entry, |caller, input: i32, output: i32, count: i32, out: i32| {
+            poll_oneoff(&mut caller, input, output, count, out).await
+        }),
+    }?;
+    Ok(())
+}
+
+/// Fills in pieces, and lets others run in between: a guest may ask for gigabytes.
+async fn random_get<T: HostView>(caller: &mut Caller<'_, T>, pointer: i32, length: i32) -> Result<i32> {
+    const PIECE: usize = 64 * 1024;
+    let (mut memory, host) = parts(caller)?;
+    let result = async {
+        let range = memory.range(pointer, length.cast_unsigned())?;
+        for (index, piece) in memory.bytes_mut(range).chunks_mut(PIECE).enumerate() {
+            if index > 0 {
+                tokio::task::yield_now().await;
+            }
+            host.wasi.random.fill(piece)?;
+        }
+        Ok(())
+    };
+    finish(result.await)
+}
+
+async fn poll_oneoff<T: HostView>(
+    caller: &mut Caller<'_, T>,
+    input: i32,
+    output: i32,
+    count: i32,
+    out: i32,
+) -> Result<i32> {
+    let (mut memory, host) = parts(caller)?;
+    let result = async {
+        let subscriptions = poll::read_subscriptions(&memory, input, count)?;
+        poll::check_events(&memory, output, count)?;
+        memory.range(out, 4)?;
+        let events = crate::poll::poll(host, &subscriptions).await?;
+        poll::write_events(&mut memory, output, &events)?;
+        Ok::<(), Failure>(memory.write_u32(out, u32::try_from(events.len()).map_err(|_| Errno::Fault)?)?)
+    };
+    finish(result.await)
+}
