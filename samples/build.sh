@@ -31,6 +31,7 @@ guests=(
     "reqwest-client wasm32-wasip1"
     "rules-server wasm32-wasip1"
     "socket-calls wasm32-wasip1"
+    "tls-client wasm32-wasip1"
     "udp-echo wasm32-wasip1"
 )
 # What goes into every guest besides its own package.

@@ -2,6 +2,8 @@
 
 use std::{future::poll_fn, sync::Arc};
 
+use wasmtime::WasmBacktrace;
+
 use crate::{
     abi::errno::Errno,
     codec::Codecs,
@@ -47,6 +49,7 @@ pub struct Host {
     pub(crate) codecs: Codecs,
     outbound: Arc<Outbound>,
     usage: Usage,
+    backtrace: Option<WasmBacktrace>,
 }
 
 /// Store data which holds a [`Host`].
@@ -67,12 +70,26 @@ impl Host {
             outbound: Arc::clone(&options.network.outbound),
             usage: usage.clone(),
             sockets: Sockets::new(options.network, usage),
+            backtrace: None,
         }
     }
 
     /// Whether the guest looked for a directory although none was given to it.
     pub fn looked_for_directory_in_vain(&self) -> bool {
         self.wasi.files.looked_in_vain()
+    }
+
+    pub(crate) fn set_backtrace(&mut self, backtrace: WasmBacktrace) {
+        self.backtrace = Some(backtrace);
+    }
+
+    /// The error which ends the guest, with the backtrace prepared for it.
+    pub(crate) fn end(&mut self, why: impl std::error::Error + Send + Sync + 'static) -> wasmtime::Error {
+        let error = wasmtime::Error::new(why);
+        match self.backtrace.take() {
+            Some(backtrace) => error.context(backtrace),
+            None => error,
+        }
     }
 
     /// What the instance has used of its limits for calls out.

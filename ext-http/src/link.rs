@@ -3,7 +3,7 @@
 mod rename;
 mod wasmtime;
 
-pub use self::wasmtime::{ServedOut, externs, linker};
+pub use self::wasmtime::{ServedOut, end_without_backtrace, externs, linker};
 
 use std::borrow::Cow;
 

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyDer};
 
 /// An authority which issues certificates for servers.
@@ -24,8 +24,10 @@ pub enum Certificate {
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    /// Makes one. Authorities of one name would be taken for one another, up to the signature.
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("valid");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("random bytes");
         let pem = params.self_signed(&key).expect("valid").pem();

@@ -3,7 +3,7 @@
 //! Each group of calls has a file of its own; here is what they share.
 
 use prewasm_artifact::{Family, Import, ValueType};
-use wasmtime::{Caller, Engine, Extern, Linker, Module, Result, Store, ValType, bail};
+use wasmtime::{Caller, Engine, Extern, Linker, Module, Result, Store, ValType, WasmBacktrace, bail};
 
 use crate::{
     abi::{errno::Errno, memory::GuestMemory},
@@ -91,6 +91,15 @@ pub fn linker<T: HostView>(engine: &Engine) -> Result<Linker<T>> {
     Ok(linker)
 }
 
+/// Prepares for an instance whose end is nothing out of the ordinary: Wasmtime will not walk its stack then.
+///
+/// Every socket server and many commands end by an error of ours ([`ServedOut`], `proc_exit`). Wasmtime captures a
+/// backtrace for an error which has none; it is given one of now, when there is no wasm on the stack.
+pub fn end_without_backtrace<T: HostView>(store: &mut Store<T>) {
+    let empty = WasmBacktrace::capture(&*store);
+    store.data_mut().host().set_backtrace(empty);
+}
+
 /// The host functions for the imports of `module`, in order: for instantiating a module whose imports may share names.
 ///
 /// # Errors
@@ -135,6 +144,14 @@ fn finish(result: Result<(), Failure>) -> Result<i32> {
         Ok(()) => Ok(0),
         Err(Failure::Errno(errno)) => Ok(errno.code()),
         Err(Failure::ServedOut) => Err(ServedOut.into()),
+    }
+}
+
+/// [`finish`] for the calls in which a guest is stopped when it has served out.
+fn finish_waiting<T: HostView>(caller: &mut Caller<'_, T>, result: Result<(), Failure>) -> Result<i32> {
+    match result {
+        Err(Failure::ServedOut) => Err(caller.data_mut().host().end(ServedOut)),
+        result => finish(result),
     }
 }
 

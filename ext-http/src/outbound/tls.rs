@@ -21,7 +21,8 @@ pub(super) fn client_config(authorities: &Authorities) -> ClientConfig {
 /// The remedy for a certificate which is not trusted, as a `hint:` line; empty where there is none.
 pub(crate) fn certificate_hint(error: &rustls::Error) -> &'static str {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // A signature is bad too where an authority has the name of one that is trusted, and another key.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "\n  hint: trust the authority which issued the certificate with `--tls-ca`"
         }
         _ => "",

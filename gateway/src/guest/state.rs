@@ -84,6 +84,7 @@ impl CoreGuest {
         let mut store = Store::new(self.template.module().engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_async_yield_and_update(1);
+        link::end_without_backtrace(&mut store);
         if let Some(fuel) = limits.fuel {
             store.set_fuel(fuel)?;
         }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use wasmtime::{Caller, Linker, Result};
 
-use super::{finish, parts};
+use super::{finish, finish_waiting, parts};
 use crate::{
     abi::{
         address::{self, FAMILY_INET4, FAMILY_INET6},
@@ -212,7 +212,8 @@ async fn accept<T: HostView>(caller: &mut Caller<'_, T>, fd: i32, flags: i32, ou
         let accepted = host.sockets.accept(fd, narrow16(flags) & FDFLAG_NONBLOCK != 0).await?;
         Ok::<(), Failure>(memory.write_u32(out, accepted.cast_unsigned())?)
     };
-    finish(result.await)
+    let result = result.await;
+    finish_waiting(caller, result)
 }
 
 /// Where a receiving call is told what came, besides the bytes; each is a pointer.

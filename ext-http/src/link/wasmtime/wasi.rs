@@ -3,7 +3,7 @@
 use wasmtime::{Caller, Linker, Result};
 use wasmtime_wasi::I32Exit;
 
-use super::{finish, parts};
+use super::{finish, finish_waiting, parts};
 use crate::{
     abi::{errno::Errno, poll},
     host::HostView,
@@ -35,7 +35,9 @@ pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry,
             random_get(&mut caller, pointer, length).await
         }),
         WasiCall::ProcExit => {
-            linker.func_wrap(entry.module, entry.name, |code: i32| -> Result<()> { Err(I32Exit(code).into()) })
+            linker.func_wrap(entry.module, entry.name, |mut caller: Caller<'_, T>, code: i32| -> Result<()> {
+                Err(caller.data_mut().host().end(I32Exit(code)))
+            })
         }
         // Signals do not exist; wasmtime-wasi refuses likewise.
         WasiCall::ProcRaise => linker.func_wrap(entry.module, entry.name, |_signal: i32| Errno::NotSup.code()),
@@ -85,5 +87,6 @@ async fn poll_oneoff<T: HostView>(
         poll::write_events(&mut memory, output, &events)?;
         Ok::<(), Failure>(memory.write_u32(out, u32::try_from(events.len()).map_err(|_| Errno::Fault)?)?)
     };
-    finish(result.await)
+    let result = result.await;
+    finish_waiting(caller, result)
 }

@@ -15,7 +15,8 @@ use tokio::{
 use super::*;
 use crate::{
     Inbound, Network,
-    sockets::{Family, Kind, Sockets},
+    abi::{errno::Errno, memory::GuestMemory},
+    sockets::{Failure, Family, Flags, Kind, Sockets},
 };
 
 /// A server which says the same to everybody, then holds the connection open or closes it.
@@ -151,4 +152,28 @@ async fn an_instance_has_so_many_connections_and_bytes() {
     let request = Request::builder().uri(server.url()).body(Full::new(Bytes::from_static(b"hello"))).expect("valid");
     let error = outbound.send(&usage, request).await.expect_err("a body counts too");
     assert!(matches!(error, RequestError::Refused(Refusal::TooManyBytes { limit: 8 })), "{error:?}");
+}
+
+#[tokio::test]
+async fn sockets_count_like_requests() {
+    let server = server([127, 0, 0, 1], 0, "hello world", Then::Hold).await;
+    let limits = OutboundLimits { connections: 1, bytes: Some(8), ..OutboundLimits::default() };
+    let outbound = Arc::new(allow([server.pattern().as_str()]).limits(limits).outbound());
+    let usage = Usage::of(&outbound);
+    let mut sockets = Sockets::new(Network { inbound: Inbound::Denied, outbound }, usage);
+    let mut open = || sockets.open(Family::Inet4, Kind::Stream).expect("room");
+    let (first, second) = (open(), open());
+    sockets.connect(first, server.address).await.expect("permitted");
+    assert_eq!(sockets.connect(second, server.address).await, Err(Errno::MFile));
+    let mut bytes = *b"hi.............";
+    let mut memory = GuestMemory::new(&mut bytes);
+    let (request, rest) = (memory.range(0, 2).expect("in range"), memory.range(2, 13).expect("in range"));
+    assert_eq!(sockets.send(first, &memory, &[request], None).await, Ok(2));
+    let received = sockets.receive(first, &mut memory, &[rest], Flags { wait_all: true, peek: false }).await;
+    assert_eq!(received.expect("what is left").length, 6);
+    let received = sockets.receive(first, &mut memory, &[rest], Flags::default()).await;
+    assert_eq!(received.expect_err("nothing is left"), Failure::Errno(Errno::Acces));
+    sockets.close(first).expect("open");
+    assert_eq!(sockets.connect(second, server.address).await, Ok(()), "a closed socket counts no more");
+    assert_eq!(sockets.send(second, &memory, &[request], None).await, Err(Failure::Errno(Errno::Acces)));
 }
