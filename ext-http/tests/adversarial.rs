@@ -25,7 +25,7 @@ use prewasm_ext_http::{
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any, prop_oneof},
-    sample::select,
+    strategy::{BoxedStrategy, Union},
     test_runner::{Config, TestRunner},
 };
 
@@ -34,7 +34,7 @@ use guest::{FREE, Guest, PAGES, Template, key};
 /// The most that one call may have allocated at a time, guest memory apart. The guest's 128 KiB may be copied whole
 /// (a request of the HTTP plugin, a path), a poll may have 4096 subscriptions, and the first TLS codec of an instance
 /// brings the public authorities along.
-const MEMORY_PER_CALL: usize = 4 * 1024 * 1024;
+const MEMORY_PER_CALL: usize = 2 * 1024 * 1024;
 /// The most that the state behind one guest may grow by in all its calls.
 const MEMORY_PER_GUEST: usize = 8 * 1024 * 1024;
 /// A call which waits is left alone after this.
@@ -44,7 +44,7 @@ const TIME_PER_CALL: Duration = Duration::from_secs(2);
 /// The highest errno: `AISYSTEM`.
 const LAST_ERRNO: i32 = 87;
 const CALLS_PER_CASE: usize = 48;
-const CASES: u32 = 256;
+const CASES: u32 = 400;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -70,7 +70,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One call: which of the table, and arguments for the longest there is.
+/// One call: which of the table, and its arguments.
 type Attempt = (usize, Vec<i64>);
 
 /// 32 bits at the edges of what they may mean, or any.
@@ -89,36 +89,103 @@ fn hostile() -> impl Strategy<Value = i32> {
     ]
 }
 
-/// What makes sense as a pointer, a length, a count or a flag, so that calls get beyond their first check.
-fn plausible() -> impl Strategy<Value = i32> {
-    prop_oneof![
-        4 => (FREE / 4..FREE / 2).prop_map(|at| at * 4),
-        2 => 0..4i32,
-        2 => prop_oneof![Just(4), Just(16), Just(128)],
-    ]
+/// What the arguments of a call mean, a letter each, so that calls get beyond their first check: `d` a descriptor, `i`
+/// iovecs and `c` how many, `a` an address and `o` a port, `p` a place for a result, `s` a string and `b` its length,
+/// `k` a small number or flags, `z` zero, `n` an option, `m` a payload's length and `L` a pointer to one, `h` hints and
+/// `r` a chain for their results, `u` subscriptions and `e` room for events.
+const MEANINGS: [(&str, &str); 29] = [
+    ("epoll_oneoff/4", "uecp"),
+    ("fd_close/1", "d"),
+    ("fd_fdstat_get/2", "dp"),
+    ("fd_fdstat_set_flags/2", "dk"),
+    ("fd_filestat_get/2", "dp"),
+    ("fd_read/4", "dicp"),
+    ("fd_renumber/2", "dd"),
+    ("fd_write/4", "dicp"),
+    ("poll_oneoff/4", "uecp"),
+    ("sock_accept/2", "dp"),
+    ("sock_accept/3", "dkp"),
+    ("sock_bind/3", "dao"),
+    ("sock_connect/3", "dao"),
+    ("sock_getaddrinfo/8", "sbsbhrkp"),
+    ("sock_getlocaladdr/3", "dap"),
+    ("sock_getlocaladdr/4", "dapp"),
+    ("sock_getpeeraddr/3", "dap"),
+    ("sock_getpeeraddr/4", "dapp"),
+    ("sock_getsockopt/5", "dznpL"),
+    ("sock_listen/2", "dk"),
+    ("sock_lookup_ip/6", "sbkpmp"),
+    ("sock_open/3", "kkp"),
+    ("sock_recv/6", "dickpp"),
+    ("sock_recv_from/7", "dicakpp"),
+    ("sock_recv_from/8", "dicakppp"),
+    ("sock_send/5", "diczp"),
+    ("sock_send_to/7", "dicaozp"),
+    ("sock_setsockopt/5", "dznpm"),
+    ("sock_shutdown/2", "dk"),
+];
+
+/// Where the letters point to, in every guest's memory.
+const IOVECS: i32 = 0x100;
+const DESCRIPTOR: i32 = 0x140;
+const LENGTH: i32 = 0x150;
+const STRING: i32 = 0x180;
+const HINTS: i32 = 0x1c0;
+const CHAIN: i32 = 0x200;
+const SUBSCRIPTIONS: i32 = 0x400;
+const BUFFER: i32 = 0x800;
+/// Words beyond this place are not overwritten with hostile ones.
+const STRUCTURES: i32 = 0x600;
+
+fn meant(letter: char, port: u16) -> BoxedStrategy<i64> {
+    let word: BoxedStrategy<i32> = match letter {
+        // A directory, a file, and three sockets.
+        'd' => prop_oneof![1 => 3..5i32, 6 => 512..515i32].boxed(),
+        'i' => Just(IOVECS).boxed(),
+        'c' | 'k' => (0..4i32).boxed(),
+        'a' => Just(DESCRIPTOR).boxed(),
+        'o' => prop_oneof![Just(0), Just(i32::from(port))].boxed(),
+        'p' | 'e' => (BUFFER / 4..BUFFER).prop_map(|at| at * 4).boxed(),
+        's' => Just(STRING).boxed(),
+        'b' => prop_oneof![Just(0), Just(8), Just(9)].boxed(),
+        'z' => Just(0).boxed(),
+        'n' => (0..16i32).boxed(),
+        'm' => prop_oneof![Just(4), Just(8), Just(16)].boxed(),
+        'L' => Just(LENGTH).boxed(),
+        'h' => Just(HINTS).boxed(),
+        'r' => Just(CHAIN).boxed(),
+        'u' => Just(SUBSCRIPTIONS).boxed(),
+        _ => prop_oneof![(FREE / 4..FREE / 2).prop_map(|at| at * 4), 0..4i32, 3..5i32].boxed(),
+    };
+    word.prop_map(i64::from).boxed()
 }
 
-fn word() -> impl Strategy<Value = i32> {
-    prop_oneof![5 => plausible(), 1 => hostile()]
-}
-
-/// What is open in a prepared guest: a directory, a file, and three sockets.
-fn descriptor() -> impl Strategy<Value = i32> {
-    prop_oneof![1 => 3..5i32, 4 => 512..515i32]
-}
-
-fn arguments() -> impl Strategy<Value = Vec<i64>> {
-    let argument = || prop_oneof![19 => word().prop_map(i64::from), 1 => any::<i64>()];
-    let first = prop_oneof![4 => descriptor().prop_map(i64::from), 3 => argument()];
-    (first, vec(argument(), 8)).prop_map(|(first, rest)| [vec![first], rest].concat())
+fn arguments(import: &Import, port: u16) -> BoxedStrategy<Vec<i64>> {
+    let name = key(import).replace("_v2/", "/");
+    let known = MEANINGS.iter().find(|(call, _)| *call == name).map(|(_, letters)| *letters);
+    let params = import.signature.as_ref().map_or(0, |(params, _)| params.len());
+    let letters = known.map_or_else(|| "?".repeat(params), str::to_owned);
+    assert_eq!(letters.len(), params, "{name}");
+    let argument = |letter| {
+        let hostile = || prop_oneof![hostile().prop_map(i64::from), any::<i64>()];
+        prop_oneof![12 => meant(letter, port), 1 => hostile()].boxed()
+    };
+    letters.chars().map(argument).collect::<Vec<_>>().boxed()
 }
 
 /// Calls of the socket extension more often than others, for they have more to them.
-fn attempts(entries: &[Import]) -> impl Strategy<Value = Vec<Attempt>> + use<> {
-    let is_socket = |&index: &usize| entries[index].family == Family::Sockets;
-    let sockets: Vec<_> = (0..entries.len()).filter(is_socket).collect();
-    let which = prop_oneof![2 => select(sockets), 1 => 0..entries.len()];
-    vec((which, arguments()), CALLS_PER_CASE)
+fn attempts(entries: &[Import], port: u16) -> impl Strategy<Value = Vec<Attempt>> + use<> {
+    let of = |(index, import): (usize, &Import)| (Just(index), arguments(import, port)).boxed();
+    let known = |import: &Import| import.family == Family::Sockets || import.name == "poll_oneoff";
+    let all: Vec<_> = entries.iter().enumerate().map(of).collect();
+    let sockets: Vec<_> = entries.iter().enumerate().filter(|(_, import)| known(import)).map(of).collect();
+    vec(prop_oneof![3 => Union::new(sockets), 1 => Union::new(all)], CALLS_PER_CASE)
+}
+
+/// Words to overwrite, and with what.
+fn damage() -> impl Strategy<Value = Vec<(i32, i32)>> {
+    vec((IOVECS / 4..STRUCTURES / 4, hostile()), 0..48)
+        .prop_map(|words| words.into_iter().map(|(at, word)| (at * 4, word)).collect())
 }
 
 #[test]
@@ -128,14 +195,14 @@ fn no_arguments_harm_the_host() {
     let reachable = peer();
     // A failing case is long, and each step of shrinking it makes a guest.
     let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let strategy = (attempts(&entries), vec(word(), 1024));
-    let outcome = TestRunner::new(config).run(&strategy, |(attempts, memory)| {
+    let strategy = (attempts(&entries, reachable.port()), damage());
+    let outcome = TestRunner::new(config).run(&strategy, |(attempts, damage)| {
         let directory = tempfile::tempdir().expect("a temporary folder");
         runtime.block_on(async {
             let mut guest = prepared(&template, directory.path(), reachable).await;
             let before = LIVE.load(Ordering::Relaxed);
             for (index, arguments) in &attempts {
-                scribble(&mut guest, &memory);
+                lay_out(&mut guest, &damage);
                 if !attempt(&mut guest, &entries[*index], arguments).await {
                     break;
                 }
@@ -173,7 +240,10 @@ fn peer() -> SocketAddr {
 /// A guest with a file, a listener, a connection and a datagram socket. It reaches nothing but this test.
 async fn prepared(template: &Template, directory: &Path, reachable: SocketAddr) -> Guest {
     let policy = OutboundPolicy {
-        allow: vec![format!("*://{reachable}").parse().expect("a pattern")],
+        allow: [format!("*://{reachable}"), format!("*://api.test:{}", reachable.port())]
+            .map(|pattern| pattern.parse().expect("a pattern"))
+            .into(),
+        resolve: [("api.test".to_owned(), "127.0.0.1".parse().expect("an address"))].into(),
         ..OutboundPolicy::default()
     };
     let inbound = Inbound::Real(vec!["127.0.0.1:0".parse().expect("a rule")]);
@@ -196,11 +266,31 @@ async fn prepared(template: &Template, directory: &Path, reachable: SocketAddr) 
     guest
 }
 
-/// Fills the guest's memory, so that the pointers in it are as hostile as those passed.
-fn scribble(guest: &mut Guest, words: &[i32]) {
-    let bytes: Vec<_> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    for piece in guest.bytes_mut().chunks_mut(bytes.len()) {
-        piece.copy_from_slice(&bytes[..piece.len()]);
+/// Lays out what the letters point to, and then damages it.
+fn lay_out(guest: &mut Guest, damage: &[(i32, i32)]) {
+    let words = |guest: &mut Guest, at: i32, words: &[i32]| {
+        for (index, word) in (0..).zip(words) {
+            guest.write_u32(at + index * 4, word.cast_unsigned());
+        }
+    };
+    words(guest, IOVECS, &[BUFFER, 100, BUFFER + 50, 8, BUFFER, 0, BUFFER + 0x4000, 40_000]);
+    words(guest, DESCRIPTOR, &[DESCRIPTOR + 8, 4, i32::from_le_bytes([127, 0, 0, 1]), 16, 16]);
+    guest.write(STRING, b"api.test\0");
+    words(guest, HINTS, &[0; 2]);
+    // Three entries of 28 bytes, a socket address for each, and what it points to.
+    let (entries, addresses, data) = (CHAIN + 4, CHAIN + 0x60, CHAIN + 0x90);
+    words(guest, CHAIN, &[entries]);
+    for index in 0..3 {
+        let next = if index < 2 { entries + 28 * (index + 1) } else { 0 };
+        words(guest, entries + 28 * index, &[0, 0, 0, addresses + 12 * index, 1, 0, next]);
+        words(guest, addresses + 12 * index, &[0, 14, data + 28 * index]);
+    }
+    // Two sockets to read, one to write, and a clock that is due.
+    for (index, (kind, fd)) in (0..).zip([(1, 512), (1, 514), (2, 513), (0, 1)]) {
+        words(guest, SUBSCRIPTIONS + 48 * index, &[index, 0, kind, 0, fd, 0, 0, 0, 0, 0, 0, 0]);
+    }
+    for &(at, word) in damage {
+        guest.write_u32(at, word.cast_unsigned());
     }
 }
 

@@ -72,6 +72,7 @@ mod descriptors;
 mod files;
 mod plugin;
 mod sockets;
+mod transfer;
 mod wasi;
 
 /// The guest waits for a connection and none will come: it has served everything. Not a failure.

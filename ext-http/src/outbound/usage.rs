@@ -25,7 +25,8 @@ pub struct OutboundLimits {
     pub idle: Duration,
 }
 
-/// Few guests talk to more peers at a time; the times are what curl's users and public gateways live with.
+/// Connections: far below the 1024 descriptors which most systems give a process, so that one instance cannot take them
+/// all. Times: together above the 30 s that a request of `serve` has by default, so that its own limit is told first.
 impl Default for OutboundLimits {
     fn default() -> Self {
         Self {

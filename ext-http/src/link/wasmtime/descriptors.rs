@@ -5,7 +5,7 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as files, WasiSnapshotPrevi
 
 use super::{
     finish, parts,
-    sockets::{Receiver, receive, send},
+    transfer::{Receiver, receive, send},
 };
 use crate::{
     abi::errno::Errno,
