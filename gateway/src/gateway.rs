@@ -7,7 +7,6 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use prewasm_artifact::{Artifact, HttpVersion, Kind};
 use prewasm_ext_http::{DirectoryError, ExtraEnv, Outbound};
-use wasmtime::Engine;
 
 use crate::{
     admission::{Admission, Permit},
@@ -138,7 +137,7 @@ impl Gateway {
         let code = cache.load(&engine, &app.artifact, app.precompiled)?;
         let admission = Admission::new(app.limits.instances, app.limits.queue);
         let app = Arc::new(app);
-        let guest = link(&engine, &code, kind, &app, prepare_error)?;
+        let guest = link(&code, kind, &app, &ticker, prepare_error)?;
         Ok(Self { guest, app, admission, _ticker: ticker })
     }
 
@@ -296,18 +295,18 @@ fn check_memory(app: &App) -> Result<Option<u64>, PrepareError> {
 }
 
 fn link(
-    engine: &Engine,
     code: &Code,
     kind: Kind,
     app: &Arc<App>,
+    ticker: &Ticker,
     prepare_error: impl Fn(wasmtime::Error) -> PrepareError,
 ) -> Result<Guest, PrepareError> {
     Ok(match code {
         Code::Component(component) => {
-            Guest::Component(ComponentGuest::new(engine, component, Arc::clone(app)).map_err(prepare_error)?)
+            Guest::Component(ComponentGuest::new(component, Arc::clone(app), ticker.pulse()).map_err(prepare_error)?)
         }
         Code::Module(module) => {
-            let guest = CoreGuest::new(engine, module, Arc::clone(app)).map_err(prepare_error)?;
+            let guest = CoreGuest::new(module, Arc::clone(app), ticker.pulse()).map_err(prepare_error)?;
             match (kind, app.mode) {
                 (Kind::SocketServer, Mode::Resident) => Guest::Resident(ResidentGuest::start(guest)?),
                 (Kind::SocketServer, _) => Guest::Isolated(guest),

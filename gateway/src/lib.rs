@@ -28,6 +28,6 @@ mod server;
 
 pub use app::{App, Limits, Mode};
 pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile};
-pub use engine::{Metering, Ticker, on_demand};
+pub use engine::{Metering, Pulse, Ticker, on_demand};
 pub use gateway::{Gateway, PrepareError};
 pub use server::{ServeError, ServerOptions, serve};

@@ -23,7 +23,7 @@ use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, Wasi
 
 use crate::{
     cache::{Code, CodeCache, LoadError, PrecompiledPolicy},
-    engine::{Metering, Ticker, on_demand},
+    engine::{Metering, Pulse, Ticker, on_demand},
     guest::limiter::MemoryLimiter,
 };
 
@@ -140,7 +140,7 @@ pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Resu
     let metering = if options.fuel.is_some() { Metering::Fuel } else { Metering::Off };
     let engine = on_demand(metering).map_err(RunError::Engine)?;
     let code = cache.load(&engine, artifact, options.precompiled)?;
-    let _ticker = Ticker::start(&engine).map_err(RunError::System)?;
+    let ticker = Ticker::start(&engine).map_err(RunError::System)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
     let link_error = |source| RunError::Link { origin: artifact.origin().to_owned(), source };
     let result = match code {
@@ -148,14 +148,14 @@ pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Resu
             if module.get_export("_start").is_none() {
                 return Err(kind_error(artifact, Kind::Reactor, "a program exports `_start`"));
             }
-            runtime.block_on(run_module(&engine, &module, options)).map_err(link_error)
+            runtime.block_on(run_module(&module, options, &ticker.pulse())).map_err(link_error)
         }
         Code::Component(component) => {
             if !options.inbound.is_empty() || !options.outbound.allow.is_empty() || !options.outbound.resolve.is_empty()
             {
                 return Err(RunError::ComponentNetwork { origin: artifact.origin().to_owned() });
             }
-            runtime.block_on(run_component(&engine, &component, options)).map_err(link_error)
+            runtime.block_on(run_component(&component, options, &ticker.pulse())).map_err(link_error)
         }
     };
     // Whatever still waits, a read from a terminal say, must not delay the end.
@@ -220,8 +220,8 @@ impl Limited for ComponentState {
     }
 }
 
-async fn run_module(engine: &Engine, module: &Module, options: &RunOptions) -> wasmtime::Result<Finished> {
-    let template = link::linker::<ModuleState>(engine)?.instantiate_pre(module)?;
+async fn run_module(module: &Module, options: &RunOptions, pulse: &Pulse) -> wasmtime::Result<Finished> {
+    let template = link::linker::<ModuleState>(module.engine())?.instantiate_pre(module)?;
     let inbound = if options.inbound.is_empty() { Inbound::Denied } else { Inbound::Real(options.inbound.clone()) };
     let outbound = Arc::new(Outbound::new(Arc::new(options.outbound.clone())));
     let streams = HostOptions {
@@ -232,19 +232,22 @@ async fn run_module(engine: &Engine, module: &Module, options: &RunOptions) -> w
         network: Network { inbound, outbound },
     };
     let host = Host::new(Arc::new(options.environment.clone()), streams);
-    let mut store = store(engine, options, ModuleState { host, limiter: MemoryLimiter::new(options.memory) })?;
-    let result = within(options.timeout, async {
-        let instance = template.instantiate_async(&mut store).await?;
-        instance.get_typed_func::<(), ()>(&mut store, "_start")?.call_async(&mut store, ()).await?;
-        Ok(0)
-    })
+    let mut store = store(module.engine(), options, ModuleState { host, limiter: MemoryLimiter::new(options.memory) })?;
+    let result = within(
+        options.timeout,
+        pulse.drive(async {
+            let instance = template.instantiate_async(&mut store).await?;
+            instance.get_typed_func::<(), ()>(&mut store, "_start")?.call_async(&mut store, ()).await?;
+            Ok(0)
+        }),
+    )
     .await;
     let outcome = judge(result, options, store.data_mut());
     Ok(Finished { outcome, missed_directory: store.data().host.looked_for_directory_in_vain() })
 }
 
-async fn run_component(engine: &Engine, component: &Component, options: &RunOptions) -> wasmtime::Result<Finished> {
-    let mut linker = component::Linker::new(engine);
+async fn run_component(component: &Component, options: &RunOptions, pulse: &Pulse) -> wasmtime::Result<Finished> {
+    let mut linker = component::Linker::new(component.engine());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     let template = CommandPre::new(linker.instantiate_pre(component)?)?;
     let state = ComponentState {
@@ -252,12 +255,15 @@ async fn run_component(engine: &Engine, component: &Component, options: &RunOpti
         table: ResourceTable::new(),
         limiter: MemoryLimiter::new(options.memory),
     };
-    let mut store = store(engine, options, state)?;
-    let result = within(options.timeout, async {
-        let command = template.instantiate_async(&mut store).await?;
-        let result = command.wasi_cli_run().call_run(&mut store).await?;
-        Ok(i32::from(result.is_err()))
-    })
+    let mut store = store(component.engine(), options, state)?;
+    let result = within(
+        options.timeout,
+        pulse.drive(async {
+            let command = template.instantiate_async(&mut store).await?;
+            let result = command.wasi_cli_run().call_run(&mut store).await?;
+            Ok(i32::from(result.is_err()))
+        }),
+    )
     .await;
     let outcome = judge(result, options, store.data_mut());
     // Opening a file without a directory cannot even be tried in WASI 0.2.

@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use prewasm_ext_http::{Access, Outbound, Refusal, RequestError, Usage};
 use tokio::sync::oneshot;
 use wasmtime::{
-    Engine, Store,
+    Store,
     component::{Component, Linker, ResourceTable},
 };
 use wasmtime_wasi::{
@@ -43,6 +43,7 @@ use crate::{
     admission::Permit,
     app::App,
     body::{BrokenOff, RequestBody, RequestBodyError, ResponseBody},
+    engine::Pulse,
     guest_log::{GuestLog, Stream},
     respond::Failure,
 };
@@ -79,14 +80,15 @@ impl WasiHttpView for State {
 pub(crate) struct ComponentGuest {
     template: ProxyPre<State>,
     app: Arc<App>,
+    pulse: Pulse,
 }
 
 impl ComponentGuest {
-    pub(crate) fn new(engine: &Engine, component: &Component, app: Arc<App>) -> wasmtime::Result<Self> {
-        let mut linker = Linker::new(engine);
+    pub(crate) fn new(component: &Component, app: Arc<App>, pulse: Pulse) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-        Ok(Self { template: ProxyPre::new(linker.instantiate_pre(component)?)?, app })
+        Ok(Self { template: ProxyPre::new(linker.instantiate_pre(component)?)?, app, pulse })
     }
 
     /// Serves one request on a fresh instance.
@@ -127,13 +129,13 @@ impl ComponentGuest {
         sender: oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>,
     ) -> Result<End, Failure> {
         let mut store = self.store(outbound).map_err(Failure::Instantiate)?;
-        let result = async {
+        let guest = async {
             let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
             let answer = store.data_mut().http().new_response_outparam(sender)?;
             let proxy = self.template.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
-        }
-        .await;
+        };
+        let result = self.pulse.drive(guest).await;
         result.map(|()| End::Returned).or_else(|error| classify(error, &store.data().limiter))
     }
 

@@ -6,11 +6,11 @@ use prewasm_ext_http::{
     Environment, Host, HostOptions, HostView,
     link::{self, ServedOut},
 };
-use wasmtime::{Engine, InstancePre, Module, Store, Trap};
+use wasmtime::{InstancePre, Module, Store, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::limiter::MemoryLimiter;
-use crate::{app::App, respond::Failure};
+use crate::{app::App, engine::Pulse, respond::Failure};
 
 /// Store data of one instance of a core module.
 pub(crate) struct State {
@@ -30,6 +30,7 @@ pub(crate) struct CoreGuest {
     template: InstancePre<State>,
     app: Arc<App>,
     environment: Arc<Environment>,
+    pulse: Pulse,
 }
 
 /// How a guest ended without failing.
@@ -44,10 +45,10 @@ pub(crate) enum End {
 }
 
 impl CoreGuest {
-    pub(crate) fn new(engine: &Engine, module: &Module, app: Arc<App>) -> wasmtime::Result<Self> {
-        let template = link::linker::<State>(engine)?.instantiate_pre(module)?;
+    pub(crate) fn new(module: &Module, app: Arc<App>, pulse: Pulse) -> wasmtime::Result<Self> {
+        let template = link::linker::<State>(module.engine())?.instantiate_pre(module)?;
         let environment = Arc::clone(&app.environment);
-        Ok(Self { template, app, environment })
+        Ok(Self { template, app, environment, pulse })
     }
 
     pub(crate) fn app(&self) -> &App {
@@ -68,12 +69,12 @@ impl CoreGuest {
     /// Instantiates and runs `_start` to its end.
     pub(crate) async fn run(self, options: HostOptions) -> Result<End, Failure> {
         let mut store = self.store(options).map_err(Failure::Instantiate)?;
-        let result = async {
+        let guest = async {
             let instance = self.template.instantiate_async(&mut store).await?;
             let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
             start.call_async(&mut store, ()).await
-        }
-        .await;
+        };
+        let result = self.pulse.drive(guest).await;
         result.map(|()| End::Returned).or_else(|error| classify(error, &store.data().limiter))
     }
 
