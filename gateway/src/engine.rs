@@ -180,7 +180,10 @@ impl Pulse {
         let mut guest = std::pin::pin!(guest);
         std::future::poll_fn(|cx| {
             // A guest that computes yields at each epoch, so this is said again every millisecond.
-            self.0.active.store(true, Ordering::SeqCst);
+            // Only read if it is known already: all workers share the cache line.
+            if !self.0.active.load(Ordering::SeqCst) {
+                self.0.active.store(true, Ordering::SeqCst);
+            }
             if self.0.asleep.load(Ordering::SeqCst) {
                 self.0.wake();
             }
