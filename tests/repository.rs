@@ -123,7 +123,7 @@ fn no_file_names_a_place_on_the_machine_it_was_written_on() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Whether a path in `line` begins with `place`; `a/work/b` does not.
+/// Whether a path in `line` begins with `place`; one that only contains it further in does not.
 fn is_mentioned(line: &str, place: &str) -> bool {
     let starts_path = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-*}".contains(c));
     line.match_indices(place).any(|(at, _)| starts_path(at))
