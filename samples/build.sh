@@ -28,6 +28,7 @@ guests=(
     "nonblocking-client wasm32-wasip1"
     "plugin-client wasm32-wasip1"
     "poll-server wasm32-wasip1"
+    "primes wasm32-wasip1"
     "reqwest-client wasm32-wasip1"
     "rules-server wasm32-wasip1"
     "socket-calls wasm32-wasip1"

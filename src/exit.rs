@@ -131,6 +131,7 @@ pub fn load_class(error: &LoadError) -> Class {
         LoadError::Link(_)
         | LoadError::Compile { .. }
         | LoadError::Precompiled { .. }
+        | LoadError::Frozen { .. }
         | LoadError::AlreadyCompiled { .. } => Class::Rejected,
     }
 }

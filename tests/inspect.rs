@@ -1,5 +1,7 @@
 //! `prewasm inspect` and `prewasm completions`.
 
+#[path = "harness/frozen.rs"]
+mod frozen;
 #[path = "harness/program.rs"]
 mod program;
 
@@ -33,7 +35,7 @@ fn every_sample_is_told_for_what_it_is() {
         assert_eq!(found["schemaVersion"], 1);
         assert_eq!(found["kind"], kind, "{name}");
         assert_eq!((works(&found, "serve"), works(&found, "run")), (serve, run), "{name}");
-        assert_eq!(works(&found, "snapshot"), name == "rules-server", "{name}");
+        assert_eq!(works(&found, "snapshot"), name != "component-hello", "{name}");
         assert!(works(&found, "compile"), "{name}");
         assert!(found["snapshot"].is_null(), "{name}");
     }
@@ -66,6 +68,27 @@ fn missing_imports_are_marked_with_the_reason() {
     assert!(found["imports"][0]["reason"].as_str().is_some_and(|reason| reason.contains("sock_teleport")));
     assert_eq!(found["imports"][1]["provided"], true);
     assert!(!works(&found, "run"));
+}
+
+#[test]
+fn a_frozen_program_is_told_with_where_it_was_stopped() {
+    let folder =
+        Folder::new().with("app.wasm", frozen::server()).with("broken.wasm", frozen::server_with("{\"host\":1}"));
+    let run = folder.run(["inspect", "app.wasm"]);
+    for part in
+        ["app.wasm: socket server, frozen at accept\n", "listens   on 0.0.0.0:8080", "compile   no: machine code"]
+    {
+        assert!(run.text().contains(part), "`{part}` is missing in {run}");
+    }
+    let found = json(&folder.run(["inspect", "app.wasm", "--format", "json"]));
+    assert_eq!(found["frozen"], true);
+    assert_eq!(found["stop"], serde_json::json!({"until": "accept", "listeners": ["0.0.0.0:8080"]}));
+    assert!(works(&found, "serve") && works(&found, "run") && !works(&found, "compile"));
+    let found = json(&folder.run(["inspect", "broken.wasm", "--format", "json"]));
+    assert_eq!((&found["frozen"], &found["stop"]), (&Value::Bool(true), &Value::Null));
+    assert!(!works(&found, "serve") && !works(&found, "run"));
+    let run = folder.run(["inspect", "broken.wasm"]);
+    assert!(run.text().contains("malformed"), "{run}");
 }
 
 #[test]

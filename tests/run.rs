@@ -1,5 +1,7 @@
 //! `prewasm run`: programs on real sockets, and how they end.
 
+#[path = "harness/frozen.rs"]
+mod frozen;
 #[path = "harness/program.rs"]
 mod program;
 
@@ -135,6 +137,55 @@ fn a_server_without_permission_is_told_the_flag() {
     let run = folder.run(["run".as_ref(), file.as_os_str()]);
     assert_ne!(run.code, 0);
     assert!(run.stderr.contains("--allow-inbound"), "{run}");
+}
+
+#[test]
+fn a_frozen_server_goes_on_at_the_address_it_is_given() {
+    let folder = Folder::new().with("frozen.wasm", frozen::server());
+    let mut command = folder.command(["run", "--allow-inbound", "0.0.0.0:8080=127.0.0.1:0", "frozen.wasm"]);
+    let server = Server::start(&mut command);
+    for _ in 0..3 {
+        let answer = server.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(answer.ends_with("frozen and back"), "{answer}");
+    }
+}
+
+#[test]
+fn a_frozen_server_is_not_started_where_it_may_not_listen() {
+    let folder = Folder::new().with("frozen.wasm", frozen::server());
+    let hint = "`--allow-inbound 0.0.0.0:8080=0.0.0.0:8080`";
+    let run = folder.run(["run", "frozen.wasm"]);
+    run.fails(6, ["`frozen.wasm`", hint]);
+    assert!(!run.stderr.contains("trapped"), "{run}");
+    folder.run(["run", "--allow-inbound", "0.0.0.0:81=127.0.0.1:0", "frozen.wasm"]).fails(6, [hint]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = taken.local_addr().expect("bound").to_string();
+    folder
+        .run(["run", "--allow-inbound", &address, "frozen.wasm"])
+        .fails(1, ["`frozen.wasm`", &format!("cannot listen on {address}"), "0.0.0.0:8080"]);
+}
+
+#[test]
+fn a_host_state_which_is_none_is_rejected() {
+    let folder = Folder::new()
+        .with("garbage.wasm", frozen::server_with("garbage"))
+        .with("later.wasm", frozen::server_with(r#"{"schemaVersion":9,"news":[]}"#))
+        .with("frozen.wasm", frozen::server());
+    for verb in ["run", "serve"] {
+        folder.run([verb, "garbage.wasm"]).fails(3, ["`garbage.wasm`", "malformed"]);
+        folder.run([verb, "later.wasm"]).fails(3, ["`later.wasm`", "schema version 9", "hint:"]);
+    }
+    folder.run(["compile", "frozen.wasm", "-o", "frozen.cwasm"]).fails(3, ["`frozen.wasm`", "hint: serve"]);
+    assert!(!folder.path("frozen.cwasm").exists());
+}
+
+#[test]
+fn a_marker_does_nothing() {
+    let folder = Folder::new().with(
+        "app.wat",
+        r#"(module (import "prewasm:marker" "here" (func $here)) (func (export "_start") (call $here)))"#,
+    );
+    folder.run(["run", "app.wat"]).succeeds();
 }
 
 const EXITS: &str = r#"(module

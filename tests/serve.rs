@@ -1,5 +1,8 @@
 //! `prewasm serve`: every kind of guest, its limits, and its failures, seen by a client.
 
+#[path = "harness/frozen.rs"]
+#[allow(dead_code, reason = "no test program uses all of it")]
+mod frozen;
 #[path = "harness/gateway.rs"]
 mod gateway;
 
@@ -53,6 +56,19 @@ async fn an_unmodified_hyper_server_is_served_isolated() {
 #[tokio::test]
 async fn an_unmodified_hyper_server_is_served_resident() {
     answers_like_the_hyper_server(&serve(sample("hyper-server")).args(["--mode", "resident"]).start()).await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_goes_on_where_it_accepts() {
+    let mut file = tempfile::Builder::new().suffix(".wasm").tempfile().expect("a temporary file");
+    file.write_all(&frozen::server()).expect("writable");
+    for mode in ["isolated", "resident"] {
+        let gateway = serve(file.path()).args(["--mode", mode]).start();
+        for _ in 0..3 {
+            assert_eq!(gateway.get("/").await, (200, "frozen and back".to_owned()), "{mode}");
+        }
+        assert!(!gateway.log().contains("trapped"), "{}", gateway.log());
+    }
 }
 
 #[tokio::test]

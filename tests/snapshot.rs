@@ -76,7 +76,7 @@ fn bad_input_is_rejected_by_name() {
     let folder = Folder::new()
         .with("text.txt", "hello")
         .with("cut.wasm", &wasm[..wasm.len() / 2])
-        .with("none.wat", r#"(module (func (export "_start")) (func (export "warm_up")))"#)
+        .with("none.wat", r#"(module (func (export "handle")) (func (export "warm_up")))"#)
         .with("foreign.wat", r#"(module (import "env" "magic" (func)) (func (export "wizer-initialize")))"#)
         .with(
             "table.wat",
@@ -87,7 +87,7 @@ fn bad_input_is_rejected_by_name() {
     snapshot("missing.wasm").fails(1, ["`missing.wasm`", "caused by: No such file"]);
     snapshot("text.txt").fails(3, ["`text.txt`", "not wasm", "hint:"]);
     snapshot("cut.wasm").fails(3, ["`cut.wasm`", "truncated"]);
-    snapshot("none.wat").fails(3, ["`none.wat`", "no init function", "`warm_up`", "--init", "not supported yet"]);
+    snapshot("none.wat").fails(3, ["`none.wat`", "no init function", "`warm_up`", "--init"]);
     snapshot("foreign.wat").fails(3, ["`env.magic () -> ()`", "hint:"]);
     snapshot("table.wat").fails(3, ["`table.set`", "hint:"]);
     assert!(!folder.path("out.wasm").exists());
@@ -122,7 +122,7 @@ fn a_failing_guest_is_told_from_a_bad_input() {
 fn usage_errors_end_with_code_2() {
     let folder = Folder::new().with("app.wat", LAZY);
     let with = |arg: &str| folder.run(["snapshot", "app.wat", "-o", "out.wasm", arg]);
-    with("--until=accept").fails(2, ["`accept` is not supported yet"]);
+    with("--until=accept").fails(3, ["`accept`", "it is no server", "--until pure"]);
     with("--until=sometime").fails(2, ["`sometime`"]);
     with("--dir=/guest:./host").fails(2, ["`./host::/guest`"]);
     with("--dir=./missing::/data").fails(2, ["`./missing`"]);

@@ -154,7 +154,12 @@ impl Artifact {
 
     /// Whether it was frozen while running, and resumes there.
     pub fn is_frozen(&self) -> bool {
-        self.section(FROZEN_SECTION).is_some()
+        self.frozen().is_some()
+    }
+
+    /// The host state of a program that was frozen while running.
+    pub fn frozen(&self) -> Option<&[u8]> {
+        self.section(FROZEN_SECTION)
     }
 
     /// Provenance, if this is a snapshot made by prewasm.
@@ -371,6 +376,10 @@ mod tests {
         let artifact = Artifact::from_bytes("s", wasm).expect("valid");
         assert_eq!(artifact.provenance(), Some(b"{}".as_slice()));
         assert!(!artifact.is_frozen());
+        let mut wasm = artifact.into_bytes();
+        append_section(&mut wasm, FROZEN_SECTION, b"{\"until\":\"accept\"}");
+        let artifact = Artifact::from_bytes("f", wasm).expect("valid");
+        assert_eq!(artifact.frozen(), Some(b"{\"until\":\"accept\"}".as_slice()));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use serde::Serialize;
 /// The module name of WASI preview 1, which WasmEdge's socket extension shares.
 pub const PREVIEW1: &str = "wasi_snapshot_preview1";
 
+/// The module name of prewasm's own snapshot marker.
+pub const MARKER: &str = "prewasm:marker";
+
 /// One import of a module, or one imported interface of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
@@ -59,7 +62,7 @@ impl Family {
             PREVIEW1 => Self::Preview1,
             "wasmedge_httpsreq" | "httpsreq" => Self::HttpPlugin,
             "rustls_client" => Self::TlsCodec,
-            "prewasm:marker" => Self::Marker,
+            MARKER => Self::Marker,
             _ if module.starts_with("wasi:") => Self::WasiInterface,
             _ => Self::Unknown,
         }

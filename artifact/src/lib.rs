@@ -21,7 +21,7 @@ mod write;
 
 pub use artifact::{Artifact, ArtifactError, Memory};
 pub use hash::{Sha256, sha256};
-pub use imports::{Family, Import, PREVIEW1, ValueType};
+pub use imports::{Family, Import, MARKER, PREVIEW1, ValueType};
 pub use kind::{HttpVersion, Kind};
 pub use sections::{FROZEN_SECTION, SNAPSHOT_SECTION, append_section};
 pub use write::{WriteError, write_whole};

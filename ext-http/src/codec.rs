@@ -11,7 +11,7 @@ use std::{
 
 use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
-use crate::outbound::Outbound;
+use crate::{frozen::Unfreezable, outbound::Outbound};
 
 /// The only configuration there is.
 pub(crate) const DEFAULT_CONFIG: i32 = 0;
@@ -78,6 +78,12 @@ impl Codecs {
         }
         self.slots[slot] = Some(codec);
         i32::try_from(slot).map_err(|_| CodecError::TooMany)
+    }
+
+    /// No codec can be kept for a frozen guest: its keys would be in every copy.
+    pub(crate) fn freeze(&self, objections: &mut Vec<Unfreezable>) {
+        let open = self.slots.iter().enumerate().filter_map(|(id, codec)| Some((id, codec.as_ref()?)));
+        objections.extend(open.map(|(id, codec)| Unfreezable::Codec { id, name: codec.name.clone() }));
     }
 
     fn free_slot(&self) -> Result<usize, CodecError> {

@@ -2,15 +2,17 @@
 
 use std::{future::poll_fn, sync::Arc};
 
-use wasmtime::WasmBacktrace;
+use wasmtime::{Caller, WasmBacktrace};
 
 use crate::{
     abi::errno::Errno,
     codec::Codecs,
+    link::ServedOut,
     network::Network,
     outbound::{Outbound, Usage},
     plugin::Plugin,
     sockets::{FIRST_SOCKET, Sockets},
+    upcoming::Upcoming,
     wasi::{Environment, ExtraEnv, Input, Output, Wasi, files::FIRST_FILE, stdio::Stdio},
 };
 
@@ -54,8 +56,31 @@ pub struct Host {
 
 /// Store data which holds a [`Host`].
 pub trait HostView: Send + 'static {
+    /// Whether [`Self::before`] is to be called at all: it costs every host call a little.
+    const WATCHES: bool = false;
+
     /// The host's side of the instance.
     fn host(&mut self) -> &mut Host;
+
+    /// Called before each host call, before it has any effect. An error ends the guest.
+    ///
+    /// # Errors
+    /// Whatever is to end the guest.
+    fn before(caller: &mut Caller<'_, Self>, call: &Upcoming<'_>) -> wasmtime::Result<()>
+    where
+        Self: Sized,
+    {
+        let _ = (caller, call);
+        Ok(())
+    }
+
+    /// The guest waits for a connection and none will come; the error returned ends it.
+    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Error
+    where
+        Self: Sized,
+    {
+        caller.data_mut().host().end(ServedOut)
+    }
 }
 
 impl Host {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use prewasm_artifact::{Family, Import, PREVIEW1, ValueType};
+use prewasm_artifact::{Family, Import, MARKER, PREVIEW1, ValueType};
 
 /// A host call: what happens, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub(crate) enum Call {
     Socket(SocketCall),
     Plugin(PluginCall),
     Codec(CodecCall),
+    /// prewasm's own: does nothing, but may be where a snapshot is taken.
+    Marker,
 }
 
 /// Calls of preview 1 which no descriptor is needed for.
@@ -252,7 +254,33 @@ pub(crate) const TABLE: &[Entry] = &[
     codec("write_tls", "iii", CodecCall::WriteTls),
     codec("read_raw", "iii", CodecCall::ReadRaw),
     codec("read_tls", "iii", CodecCall::ReadTls),
+    Entry { module: MARKER, name: "here", params: "", results: "", call: Call::Marker },
 ];
+
+impl Call {
+    /// Whether the call may change or wait for anything besides the guest's linear memory. Those which do not are
+    /// answered from what the guest was given at its start, so that a program which made no other can be resumed
+    /// anywhere.
+    pub(crate) fn has_effect(self) -> bool {
+        match self {
+            Self::Marker => false,
+            Self::Wasi(call) => match call {
+                WasiCall::ArgsGet
+                | WasiCall::ArgsSizesGet
+                | WasiCall::ClockResGet
+                | WasiCall::ClockTimeGet
+                | WasiCall::EnvironGet
+                | WasiCall::EnvironSizesGet
+                | WasiCall::RandomGet
+                | WasiCall::SchedYield => false,
+                WasiCall::PollOneoff | WasiCall::ProcExit | WasiCall::ProcRaise => true,
+            },
+            Self::Descriptor(call) => call != DescriptorCall::FdstatGet,
+            Self::File(call) => !matches!(call, FileCall::FdPrestatGet | FileCall::FdPrestatDirName),
+            Self::Socket(_) | Self::Plugin(_) | Self::Codec(_) => true,
+        }
+    }
+}
 
 impl Entry {
     /// The name under which the linker knows this entry.
@@ -266,6 +294,12 @@ impl Entry {
         } else {
             Cow::Owned(format!("{}/{}", self.name, self.params.len()))
         }
+    }
+
+    /// Whether this is the entry of `import`.
+    pub(crate) fn is(&self, import: &Import) -> bool {
+        let fits = |(params, results): &(Vec<_>, Vec<_>)| self.has_type(params, results);
+        self.module == import.module && self.name == import.name && import.signature.as_ref().is_some_and(fits)
     }
 
     fn has_type(&self, params: &[ValueType], results: &[ValueType]) -> bool {
@@ -308,12 +342,10 @@ pub enum ImportError {
 /// # Errors
 /// [`ImportError`], naming the import.
 pub(crate) fn resolve(import: &Import) -> Result<&'static Entry, ImportError> {
-    let named = || TABLE.iter().filter(|entry| entry.module == import.module && entry.name == import.name);
-    let fits =
-        |entry: &&Entry| import.signature.as_ref().is_some_and(|(params, results)| entry.has_type(params, results));
-    if let Some(entry) = named().find(fits) {
+    if let Some(entry) = TABLE.iter().find(|entry| entry.is(import)) {
         return Ok(entry);
     }
+    let named = || TABLE.iter().filter(|entry| entry.module == import.module && entry.name == import.name);
     let known: Vec<_> =
         named().map(|entry| format!("({}) -> ({})", spell(entry.params), spell(entry.results))).collect();
     if known.is_empty() {
@@ -370,7 +402,7 @@ fn hint(import: &Import) -> &'static str {
         Family::HttpPlugin => "WasmEdge's HTTP plugin has no such function",
         Family::Preview1 => "it is not part of WASI preview 1",
         Family::WasiInterface => "interfaces of later WASI releases are for components, not for core modules",
-        Family::Marker => "the snapshot marker is not supported yet",
+        Family::Marker => "the only marker is `here`",
         Family::Unknown if import.module == "wasi_unstable" => {
             "rebuild for `wasm32-wasip1`: WASI preview 0 is not supported"
         }

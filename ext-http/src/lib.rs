@@ -28,6 +28,7 @@
 
 mod abi;
 mod codec;
+mod frozen;
 mod host;
 pub mod imports;
 pub mod link;
@@ -36,8 +37,10 @@ mod outbound;
 mod plugin;
 mod poll;
 mod sockets;
+mod upcoming;
 mod wasi;
 
+pub use frozen::{Frozen, FrozenError, HostState, ResumeError, Unfreezable};
 pub use host::{Host, HostOptions, HostView};
 pub use network::{Connector, Inbound, InboundRule, Network, VirtualInbound, VirtualStream, virtual_inbound};
 pub use outbound::{
@@ -45,6 +48,7 @@ pub use outbound::{
     RequestError, Resolution, Scheme, Usage,
 };
 pub use plugin::PluginError;
+pub use upcoming::Upcoming;
 pub use wasi::files::DirectoryError;
 pub use wasi::{Access, Clock, Directory, Environment, ExtraEnv, Input, Output, Random};
 

@@ -10,7 +10,10 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
-use crate::outbound::{Outbound, RequestError, Usage};
+use crate::{
+    frozen::Unfreezable,
+    outbound::{Outbound, RequestError, Usage},
+};
 
 /// At most this many headers in a guest's request.
 const MAX_HEADERS: usize = 128;
@@ -56,6 +59,13 @@ pub(crate) struct Plugin {
 impl Plugin {
     pub(crate) fn answer(&self) -> &[u8] {
         &self.answer
+    }
+
+    /// The answer cannot be kept for a frozen guest, which may read it at any time.
+    pub(crate) fn freeze(&self, objections: &mut Vec<Unfreezable>) {
+        if !self.answer.is_empty() {
+            objections.push(Unfreezable::PluginAnswer { bytes: self.answer.len() });
+        }
     }
 
     pub(crate) fn store(&mut self, answer: Vec<u8>) {

@@ -23,6 +23,9 @@ use crate::{
 pub(crate) async fn poll(host: &mut Host, subscriptions: &[Subscription]) -> Result<Vec<Event>, Failure> {
     let timeouts = deadlines(host, subscriptions);
     let shortest = timeouts.iter().flatten().min().copied();
+    // Where a fixed clock will be when the shortest has elapsed.
+    let target = shortest.and_then(|shortest| host.wasi.clock.jump_target(shortest));
+    let only_clocks = subscriptions.iter().all(|subscription| matches!(subscription.interest, Interest::Timeout(_)));
     // A timer is made only if there is something to wait for: most polls find an event at once.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
@@ -32,12 +35,18 @@ pub(crate) async fn poll(host: &mut Host, subscriptions: &[Subscription]) -> Res
             if is_served_out(host, subscriptions, cx) {
                 return Poll::Ready(Err(Failure::ServedOut));
             }
-            if let Some(shortest) = shortest {
+            if only_clocks && target.is_some() {
+                // Nothing but time could pass, and it does so without waiting.
+                due = true;
+            } else if let Some(shortest) = shortest {
                 let timer = timer.get_or_insert_with(|| Box::pin(sleep(shortest)));
                 due = timer.as_mut().poll(cx).is_ready();
             }
         }
         if due {
+            if let Some(target) = target {
+                host.wasi.clock.jump(target);
+            }
             events.extend(elapsed(subscriptions, &timeouts, shortest));
             events.sort_by_key(|(index, _)| *index);
         }
@@ -50,9 +59,9 @@ pub(crate) async fn poll(host: &mut Host, subscriptions: &[Subscription]) -> Res
 }
 
 /// How long until each clock subscription is due.
-fn deadlines(host: &mut Host, subscriptions: &[Subscription]) -> Vec<Option<Duration>> {
-    let clock = &mut host.wasi.clock;
-    let mut until = |id, at: u64| Duration::from_nanos(at.saturating_sub(clock.now(id).unwrap_or(at)));
+fn deadlines(host: &Host, subscriptions: &[Subscription]) -> Vec<Option<Duration>> {
+    let clock = &host.wasi.clock;
+    let until = |id, at: u64| Duration::from_nanos(at.saturating_sub(clock.peek(id).unwrap_or(at)));
     subscriptions
         .iter()
         .map(|subscription| match subscription.interest {

@@ -5,6 +5,7 @@
 
 mod connect;
 mod datagram;
+pub(crate) mod frozen;
 mod listen;
 mod metered;
 mod names;
@@ -20,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
@@ -60,14 +62,16 @@ impl From<Errno> for Failure {
 }
 
 /// Address family of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) enum Family {
     Inet4,
     Inet6,
 }
 
 /// What a socket carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) enum Kind {
     Stream,
     Datagram,
@@ -240,7 +244,7 @@ impl Socket {
             family,
             nonblocking: false,
             accepted: false,
-            local: SocketAddr::new(family.unspecified(), 0),
+            local: family.any(),
             peer: None,
             options: Options::default(),
             call: None,
@@ -286,6 +290,11 @@ impl Socket {
 }
 
 impl Family {
+    /// Any port of any address.
+    fn any(self) -> SocketAddr {
+        SocketAddr::new(self.unspecified(), 0)
+    }
+
     fn unspecified(self) -> IpAddr {
         match self {
             Self::Inet4 => Ipv4Addr::UNSPECIFIED.into(),

@@ -65,6 +65,11 @@ impl Wasi {
         }
     }
 
+    /// Lets the monotonic clock go on from here.
+    pub(crate) fn resume_clock(&mut self, monotonic: u64) {
+        self.clock = clock::Clocks::resumed(self.environment.clock, monotonic);
+    }
+
     fn env(&self) -> impl Iterator<Item = String> {
         self.environment.env.iter().chain(self.extra_env.iter()).map(|(name, value)| format!("{name}={value}"))
     }

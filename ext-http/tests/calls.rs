@@ -149,6 +149,7 @@ async fn surroundings(guest: &mut Guest) {
     assert_ne!(guest.read(OUT, 8), [0; 8]);
     guest.ok("random_get/2", &[text, 32]).await;
     guest.ok("sched_yield/0", &[]).await;
+    guest.ok("prewasm:marker.here", &[]).await;
     for name in ["poll_oneoff/4", "epoll_oneoff/4"] {
         // A relative monotonic clock which is due at once.
         guest.write(FREE, &[0; 48]);

@@ -75,6 +75,14 @@ pub enum LoadError {
         /// The artifact.
         origin: String,
     },
+    /// The host state of a frozen program does not come along with its code.
+    #[error(
+        "`{origin}` is frozen, and machine code alone does not tell where its host was\n  hint: serve the wasm file itself; its code is kept in the cache anyway"
+    )]
+    Frozen {
+        /// The artifact.
+        origin: String,
+    },
     /// Precompiled code cannot be compiled again.
     #[error("`{origin}` is precompiled already")]
     AlreadyCompiled {
@@ -86,8 +94,11 @@ pub enum LoadError {
 /// Compiles for this machine, with the settings that `run` and `serve` use without a fuel limit.
 ///
 /// # Errors
-/// [`LoadError`] if imports are missing or the compiler refuses.
+/// [`LoadError`] if imports are missing, the compiler refuses, or the program is frozen.
 pub fn compile(artifact: &Artifact) -> Result<Vec<u8>, LoadError> {
+    if artifact.is_frozen() {
+        return Err(LoadError::Frozen { origin: artifact.origin().to_owned() });
+    }
     let compile_error = |source| LoadError::Compile { origin: artifact.origin().to_owned(), source };
     let engine = crate::engine::on_demand(crate::engine::Metering::Off).map_err(compile_error)?;
     precompile(&engine, artifact)

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use http_body::Body as _;
 use hyper::body::Incoming;
 use prewasm_artifact::{Artifact, HttpVersion, Kind};
-use prewasm_ext_http::{DirectoryError, ExtraEnv, Outbound};
+use prewasm_ext_http::{DirectoryError, ExtraEnv, Frozen, FrozenError, HostState, Outbound};
 
 use crate::{
     admission::{Admission, Permit},
@@ -39,6 +39,25 @@ pub enum PrepareError {
     /// A directory cannot be opened.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// It is frozen, and its host state cannot be used.
+    #[error("cannot resume `{origin}`, which is frozen")]
+    Frozen {
+        /// The artifact.
+        origin: String,
+        /// What is wrong.
+        #[source]
+        source: FrozenError,
+    },
+    /// It was frozen with a socket of its own, and is none of the kind that gets connections.
+    #[error("`{origin}` is a {kind} and was frozen listening on {address}: only socket servers get connections")]
+    FrozenListener {
+        /// The artifact.
+        origin: String,
+        /// What it is.
+        kind: Kind,
+        /// Where it listens.
+        address: SocketAddr,
+    },
     /// It is not of a kind that can be served.
     #[error("`{origin}` is a {kind}, which cannot be served\n  hint: {hint}")]
     Kind {
@@ -122,6 +141,7 @@ impl Gateway {
         let origin = app.artifact.origin().to_owned();
         let kind = kind(&app, cache)?;
         check_servable(&app.artifact, kind, app.mode)?;
+        let frozen = frozen(&app.artifact, kind)?;
         let memory = check_memory(&app)?;
         let prepare_error = |source| PrepareError::Engine { origin: origin.clone(), source };
         let metering = if app.limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
@@ -137,7 +157,7 @@ impl Gateway {
         let code = cache.load(&engine, &app.artifact, app.precompiled)?;
         let admission = Admission::new(app.limits.instances, app.limits.queue);
         let app = Arc::new(app);
-        let guest = link(&code, kind, &app, &ticker, prepare_error)?;
+        let guest = link(&code, kind, (&app, frozen), &ticker, prepare_error)?;
         Ok(Self { guest, app, admission, _ticker: ticker })
     }
 
@@ -283,6 +303,20 @@ fn check_servable(artifact: &Artifact, kind: Kind, mode: Mode) -> Result<(), Pre
     Err(PrepareError::Kind { origin: origin(), kind, hint })
 }
 
+/// The host state of a frozen program, which each of its instances starts with.
+fn frozen(artifact: &Artifact, kind: Kind) -> Result<Option<HostState>, PrepareError> {
+    let origin = || artifact.origin().to_owned();
+    let Some(section) = artifact.frozen() else { return Ok(None) };
+    let state = Frozen::parse(section).map_err(|source| PrepareError::Frozen { origin: origin(), source })?.host;
+    let address = state.addresses().next();
+    match address {
+        Some(address) if kind != Kind::SocketServer => {
+            Err(PrepareError::FrozenListener { origin: origin(), kind, address })
+        }
+        _ => Ok(Some(state)),
+    }
+}
+
 /// The memory which a module starts with, if it is a module.
 fn check_memory(app: &App) -> Result<Option<u64>, PrepareError> {
     let memories = app.artifact.memories();
@@ -297,7 +331,7 @@ fn check_memory(app: &App) -> Result<Option<u64>, PrepareError> {
 fn link(
     code: &Code,
     kind: Kind,
-    app: &Arc<App>,
+    (app, frozen): (&Arc<App>, Option<HostState>),
     ticker: &Ticker,
     prepare_error: impl Fn(wasmtime::Error) -> PrepareError,
 ) -> Result<Guest, PrepareError> {
@@ -306,7 +340,7 @@ fn link(
             Guest::Component(ComponentGuest::new(component, Arc::clone(app), ticker.pulse()).map_err(prepare_error)?)
         }
         Code::Module(module) => {
-            let guest = CoreGuest::new(module, Arc::clone(app), ticker.pulse()).map_err(prepare_error)?;
+            let guest = CoreGuest::new(module, Arc::clone(app), frozen, ticker.pulse()).map_err(prepare_error)?;
             match (kind, app.mode) {
                 (Kind::SocketServer, Mode::Resident) => Guest::Resident(ResidentGuest::start(guest)?),
                 (Kind::SocketServer, _) => Guest::Isolated(guest),

@@ -10,8 +10,8 @@ use std::{
 
 use prewasm_artifact::{Artifact, HttpVersion, Kind};
 use prewasm_ext_http::{
-    Access, DirectoryError, Environment, Host, HostOptions, HostView, Inbound, InboundRule, Input, Network, Outbound,
-    OutboundPolicy, Output,
+    Access, DirectoryError, Environment, Frozen, FrozenError, Host, HostOptions, HostState, HostView, Inbound,
+    InboundRule, Input, Network, Outbound, OutboundPolicy, Output, ResumeError,
     link::{self, ServedOut},
 };
 use tokio::io::AsyncWrite;
@@ -109,6 +109,24 @@ pub enum RunError {
         /// The artifact.
         origin: String,
     },
+    /// It is frozen, and its host state cannot be used.
+    #[error("cannot resume `{origin}`, which is frozen")]
+    Frozen {
+        /// The artifact.
+        origin: String,
+        /// What is wrong.
+        #[source]
+        source: FrozenError,
+    },
+    /// It is frozen, and cannot go on with what it may use here.
+    #[error("cannot resume `{origin}`")]
+    Resume {
+        /// The artifact.
+        origin: String,
+        /// What is wrong.
+        #[source]
+        source: ResumeError,
+    },
     /// Something it imports is not provided, or what is run is not exported.
     #[error("cannot link `{origin}`")]
     Link {
@@ -137,6 +155,7 @@ pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Resu
     for directory in &options.environment.dirs {
         directory.check()?;
     }
+    let frozen = frozen(artifact)?;
     let metering = if options.fuel.is_some() { Metering::Fuel } else { Metering::Off };
     let engine = on_demand(metering).map_err(RunError::Engine)?;
     let code = cache.load(&engine, artifact, options.precompiled)?;
@@ -148,7 +167,11 @@ pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Resu
             if module.get_export("_start").is_none() {
                 return Err(kind_error(artifact, Kind::Reactor, "a program exports `_start`"));
             }
-            runtime.block_on(run_module(&module, options, &ticker.pulse())).map_err(link_error)
+            runtime.block_on(async {
+                // Before anything of the program runs: what it may not use here is told at once.
+                let host = host(artifact, options, frozen.as_ref())?;
+                run_module(&module, host, options, &ticker.pulse()).await.map_err(link_error)
+            })
         }
         Code::Component(component) => {
             if !options.inbound.is_empty() || !options.outbound.allow.is_empty() || !options.outbound.resolve.is_empty()
@@ -161,6 +184,13 @@ pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Resu
     // Whatever still waits, a read from a terminal say, must not delay the end.
     runtime.shutdown_background();
     result
+}
+
+/// The host state of a frozen program.
+fn frozen(artifact: &Artifact) -> Result<Option<HostState>, RunError> {
+    let parsed = artifact.frozen().map(Frozen::parse).transpose();
+    let frozen = parsed.map_err(|source| RunError::Frozen { origin: artifact.origin().to_owned(), source })?;
+    Ok(frozen.map(|frozen| frozen.host))
 }
 
 fn check_kind(artifact: &Artifact) -> Result<(), RunError> {
@@ -220,8 +250,8 @@ impl Limited for ComponentState {
     }
 }
 
-async fn run_module(module: &Module, options: &RunOptions, pulse: &Pulse) -> wasmtime::Result<Finished> {
-    let template = link::linker::<ModuleState>(module.engine())?.instantiate_pre(module)?;
+/// The host's side of a module: new, or as it was when the program was frozen.
+fn host(artifact: &Artifact, options: &RunOptions, frozen: Option<&HostState>) -> Result<Host, RunError> {
     let inbound = if options.inbound.is_empty() { Inbound::Denied } else { Inbound::Real(options.inbound.clone()) };
     let outbound = Arc::new(Outbound::new(Arc::new(options.outbound.clone())));
     let streams = HostOptions {
@@ -231,7 +261,16 @@ async fn run_module(module: &Module, options: &RunOptions, pulse: &Pulse) -> was
         stderr: Output::Stream(Box::new(Inherited(io::stderr()))),
         network: Network { inbound, outbound },
     };
-    let host = Host::new(Arc::new(options.environment.clone()), streams);
+    let environment = Arc::new(options.environment.clone());
+    match frozen {
+        None => Ok(Host::new(environment, streams)),
+        Some(state) => Host::resume(environment, streams, state)
+            .map_err(|source| RunError::Resume { origin: artifact.origin().to_owned(), source }),
+    }
+}
+
+async fn run_module(module: &Module, host: Host, options: &RunOptions, pulse: &Pulse) -> wasmtime::Result<Finished> {
+    let template = link::linker::<ModuleState>(module.engine())?.instantiate_pre(module)?;
     let mut store = store(module.engine(), options, ModuleState { host, limiter: MemoryLimiter::new(options.memory) })?;
     let result = within(
         options.timeout,

@@ -3,12 +3,13 @@
 use prewasm_artifact::Artifact;
 
 use crate::{
+    freeze::{self, FreezeError},
     initialize::{self, InitializeError},
     options::Options,
-    preflight::{self, Objection},
+    preflight::{self, Method, Objection, Plan},
     progress::Progress,
     report::Report,
-    verify::{self, VerifyError},
+    verify::{self, Built, How, VerifyError},
 };
 
 /// A program after its start-up.
@@ -40,6 +41,15 @@ pub enum BuildError {
         #[source]
         source: InitializeError,
     },
+    /// The program did not come to its stop point, or cannot be frozen there.
+    #[error("cannot freeze `{origin}`")]
+    Freeze {
+        /// The program.
+        origin: String,
+        /// What happened.
+        #[source]
+        source: FreezeError,
+    },
     /// The output is not what it should be: a fault of ours.
     #[error("the snapshot of `{origin}` is faulty")]
     Verify {
@@ -55,7 +65,7 @@ fn list(objections: &[Objection]) -> String {
     objections.iter().map(|objection| format!("\n  {objection}")).collect()
 }
 
-/// Runs the init function of `artifact` and snapshots what came of it.
+/// Runs `artifact` to its stop point and snapshots what came of it.
 ///
 /// Blocks, on a runtime of its own: not to be called from asynchronous code.
 ///
@@ -65,9 +75,25 @@ pub fn build(artifact: &Artifact, options: &Options, progress: &Progress) -> Res
     let origin = || artifact.origin().to_owned();
     let plan = preflight::preflight(artifact, options)
         .map_err(|objections| BuildError::Rejected { origin: origin(), objections })?;
-    let initialized =
-        initialize::initialize(plan, progress).map_err(|source| BuildError::Initialize { origin: origin(), source })?;
-    let verified = verify::verify(initialized).map_err(|source| BuildError::Verify { origin: origin(), source })?;
-    let report = Report::of(&verified);
+    let built = bring_to_stop(&plan, progress)?;
+    let verified = verify::verify(&plan, built).map_err(|source| BuildError::Verify { origin: origin(), source })?;
+    let report = Report::of(&plan, &verified);
     Ok(Snapshot { wasm: verified.output.into_bytes(), report })
+}
+
+fn bring_to_stop(plan: &Plan<'_>, progress: &Progress) -> Result<Built, BuildError> {
+    let origin = || plan.artifact.origin().to_owned();
+    match &plan.method {
+        Method::Init(init) => {
+            let initialized = initialize::initialize(plan, init, progress)
+                .map_err(|source| BuildError::Initialize { origin: origin(), source })?;
+            Ok(Built { wasm: initialized.wasm, time: initialized.init_time, how: How::Initialized })
+        }
+        Method::Freeze(stop) => {
+            let frozen = freeze::freeze(plan, stop, progress)
+                .map_err(|source| BuildError::Freeze { origin: origin(), source })?;
+            let (time, section) = (frozen.facts.time, frozen.section);
+            Ok(Built { wasm: frozen.wasm, time, how: How::Frozen { section, facts: frozen.facts } })
+        }
+    }
 }

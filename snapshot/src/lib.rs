@@ -19,18 +19,24 @@
 
 mod build;
 mod census;
+mod freeze;
 mod initialize;
 mod options;
 mod preflight;
 mod progress;
 mod provenance;
 mod report;
+mod sandbox;
 mod verify;
+mod warm_up;
 
 pub use build::{BuildError, Snapshot, build};
+pub use freeze::{FreezeError, Unfreezable};
 pub use initialize::InitializeError;
-pub use options::{InitExport, Inputs, Limits, Options, Rename, RenameError, Until, UntilError};
+pub use options::{InitExport, Inputs, Limits, Options, Rename, RenameError, Stop, Until, UntilError};
 pub use preflight::{Objection, check};
 pub use progress::{Event, Progress, silent};
-pub use report::{Image, Init, Report};
+pub use report::{Freeze, Image, Init, Report, WarmUpAnswer};
+pub use sandbox::RunError;
 pub use verify::VerifyError;
+pub use warm_up::{Body, WarmUp, WarmUpError, WarmUpFailure};

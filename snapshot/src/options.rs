@@ -1,8 +1,10 @@
 //! What a snapshot is made of besides the program: where to stop, declared inputs, limits.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use prewasm_ext_http::{Directory, Pattern};
+
+use crate::warm_up::WarmUp;
 
 /// How to make a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Options {
     pub init_export: InitExport,
     /// Function exports to rename in the output.
     pub renames: Vec<Rename>,
+    /// Requests which a server answers before it is frozen, in order.
+    pub warm_ups: Vec<WarmUp>,
     /// What the program sees while it runs.
     pub inputs: Inputs,
     /// What it may use up.
@@ -22,38 +26,67 @@ pub struct Options {
 }
 
 /// Where the program is stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Until {
-    /// Wherever is best: today, the end of the init function.
+    /// At the end of the init function, if one is exported; else where a server accepts, or a command has its first
+    /// effect.
     #[default]
     Auto,
-    /// The end of the init function.
+    /// At the end of the init function.
     Init,
+    /// Where it runs by itself.
+    Stop(Stop),
 }
 
-/// Why a stop point is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UntilError {
-    /// It is planned, but not there.
-    #[error(
-        "stopping at `{0}` is not supported yet: only a program with an init function can be snapshotted\n  hint: use `init`, and export an init function"
-    )]
-    NotSupportedYet(String),
-    /// It is none.
-    #[error("`{0}` is not a stop point\n  hint: use `auto` or `init`")]
-    Unknown(String),
+/// Where a running program is frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A server waits for a connection, and has none open.
+    Accept,
+    /// Before the first host call with an effect outside of linear memory.
+    Pure,
+    /// Before the first call of `prewasm:marker` `here`.
+    Marker,
+    /// Before the first call of an import.
+    Import {
+        /// The import's module.
+        module: String,
+        /// The import's name.
+        name: String,
+    },
 }
+
+/// Not a stop point.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a stop point\n  hint: use `auto`, `init`, `accept`, `pure`, `marker` or `import:MODULE.NAME`")]
+pub struct UntilError(pub String);
 
 impl FromStr for Until {
     type Err = UntilError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "init" => Ok(Self::Init),
-            "accept" | "pure" | "marker" => Err(UntilError::NotSupportedYet(text.to_owned())),
-            _ if text.starts_with("import:") => Err(UntilError::NotSupportedYet(text.to_owned())),
-            _ => Err(UntilError::Unknown(text.to_owned())),
+        Ok(match text {
+            "auto" => Self::Auto,
+            "init" => Self::Init,
+            "accept" => Self::Stop(Stop::Accept),
+            "pure" => Self::Stop(Stop::Pure),
+            "marker" => Self::Stop(Stop::Marker),
+            _ => {
+                let import = text.strip_prefix("import:").and_then(|import| import.rsplit_once('.'));
+                let (module, name) = import.ok_or_else(|| UntilError(text.to_owned()))?;
+                Self::Stop(Stop::Import { module: module.to_owned(), name: name.to_owned() })
+            }
+        })
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept => f.write_str("accept"),
+            Self::Pure => f.write_str("pure"),
+            Self::Marker => f.write_str("marker"),
+            Self::Import { module, name } => write!(f, "import:{module}.{name}"),
         }
     }
 }
@@ -133,13 +166,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stop_points_to_come_are_told_from_nonsense() {
+    fn stop_points_are_told_from_nonsense() {
         assert_eq!("auto".parse(), Ok(Until::Auto));
-        assert_eq!("init".parse(), Ok(Until::Init));
-        for later in ["accept", "pure", "marker", "import:a.b"] {
-            assert!(matches!(later.parse::<Until>(), Err(UntilError::NotSupportedYet(_))), "{later}");
+        for text in ["accept", "pure", "marker", "import:wasi_snapshot_preview1.fd_write", "import:a.b.c"] {
+            let Ok(Until::Stop(stop)) = text.parse() else { panic!("{text}") };
+            assert_eq!(stop.to_string(), text);
         }
-        assert!(matches!("never".parse::<Until>(), Err(UntilError::Unknown(_))));
+        for text in ["never", "import:", "import:fd_write", ""] {
+            assert_eq!(text.parse::<Until>(), Err(UntilError(text.to_owned())));
+        }
     }
 
     #[test]

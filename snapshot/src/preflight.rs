@@ -1,6 +1,7 @@
 //! Every objection against snapshotting a program, before anything of it runs.
 
 mod constructs;
+mod freeze;
 mod references;
 
 use prewasm_artifact::{Artifact, Family, Kind};
@@ -11,7 +12,7 @@ use wasmparser::{
     types::{EntityType, Types},
 };
 
-use crate::options::{InitExport, Options, Rename};
+use crate::options::{InitExport, Options, Rename, Stop, Until};
 
 /// Names under which Wizer's guest libraries export the init function.
 const INIT_NAMES: [&str; 2] = ["wizer-initialize", "wizer.initialize"];
@@ -19,12 +20,27 @@ const INIT_NAMES: [&str; 2] = ["wizer-initialize", "wizer.initialize"];
 const RESUME: &str = "wizer.resume";
 const START: &str = "_start";
 
-/// A program which can be initialized, and how.
+/// A program which can be snapshotted, and how.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) artifact: &'a Artifact,
     pub(crate) options: &'a Options,
-    pub(crate) init: String,
+    pub(crate) method: Method,
+}
+
+/// How the program is brought to its stop point.
+#[derive(Clone, Debug)]
+pub(crate) enum Method {
+    /// By a call of its init function.
+    Init(InitPlan),
+    /// It runs by itself.
+    Freeze(Stop),
+}
+
+/// A call of an init function.
+#[derive(Clone, Debug)]
+pub(crate) struct InitPlan {
+    pub(crate) function: String,
     pub(crate) renames: Vec<Rename>,
 }
 
@@ -33,7 +49,7 @@ pub(crate) struct Plan<'a> {
 pub enum Objection {
     /// There is nothing to run.
     #[error(
-        "no init function: it exports neither `wizer-initialize` nor `wizer.initialize`{hint}\n  note: freezing a running program (`--until accept|pure`) is not supported yet",
+        "no init function: it exports neither `wizer-initialize` nor `wizer.initialize`{hint}\n  note: only a core module with `_start` can be frozen while it runs",
         hint = candidates_hint(candidates)
     )]
     NoInit {
@@ -86,6 +102,32 @@ pub enum Objection {
     /// Components have no policy for network calls yet.
     #[error("outbound calls are not supported while a component is initialized\n  hint: leave out `--allow-outbound`")]
     ComponentOutbound,
+    /// Only a program which starts by itself can be stopped on its way.
+    #[error(
+        "it is a {kind}: only a core module which exports `_start` can be frozen while it runs\n  hint: export an init function, and use `--until init`"
+    )]
+    NoStart {
+        /// What it is.
+        kind: Kind,
+    },
+    /// The stop point can never be reached.
+    #[error("it never reaches `{stop}`: {reason}")]
+    NeverReached {
+        /// The stop point.
+        stop: Stop,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// An option which has no meaning for how the program is stopped.
+    #[error("`{option}` has no effect when the program is stopped at `{stop}`\n  hint: {hint}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Where the program is stopped.
+        stop: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Machine code.
     #[error("it is precompiled machine code\n  hint: snapshot the `.wasm` it was made from")]
     Precompiled,
@@ -118,14 +160,44 @@ pub(crate) fn preflight<'a>(artifact: &'a Artifact, options: &'a Options) -> Res
         return Err(vec![Objection::Precompiled]);
     }
     let exports = Exports::of(artifact);
-    let init = find_init(&exports, options);
-    let renames = renames(&exports, options);
+    match stop(artifact, &exports, options) {
+        Some(stop) => freeze::preflight(artifact, options, stop),
+        None => preflight_init(artifact, options, &exports),
+    }
+}
+
+/// Where the program is to be frozen; `None` if its init function is to be called.
+fn stop(artifact: &Artifact, exports: &Exports, options: &Options) -> Option<Stop> {
+    match &options.until {
+        Until::Init => None,
+        Until::Stop(stop) => Some(stop.clone()),
+        Until::Auto if !options.warm_ups.is_empty() => Some(Stop::Accept),
+        Until::Auto if options.init.is_some() || INIT_NAMES.into_iter().any(|name| exports.contains(name)) => None,
+        Until::Auto => match artifact.kind() {
+            Kind::SocketServer => Some(Stop::Accept),
+            Kind::Command => Some(Stop::Pure),
+            _ => None,
+        },
+    }
+}
+
+fn preflight_init<'a>(
+    artifact: &'a Artifact,
+    options: &'a Options,
+    exports: &Exports,
+) -> Result<Plan<'a>, Vec<Objection>> {
+    let init = find_init(exports, options);
+    let renames = renames(exports, options);
 
     let mut objections = Vec::new();
     objections.extend(init.as_ref().err().cloned());
-    objections.extend(rename_objections(artifact, &exports, &renames));
+    objections.extend(rename_objections(artifact, exports, &renames));
     objections.extend(import_objections(artifact));
     objections.extend(constructs::refused(artifact.bytes()));
+    if !options.warm_ups.is_empty() {
+        let hint = "requests are answered by a server that runs: use `--until accept`";
+        objections.push(Objection::Option { option: "--warm-up", stop: "init".to_owned(), hint });
+    }
     if artifact.kind().is_component() {
         if !options.inputs.outbound.is_empty() {
             objections.push(Objection::ComponentOutbound);
@@ -135,7 +207,9 @@ pub(crate) fn preflight<'a>(artifact: &'a Artifact, options: &'a Options) -> Res
         }
     }
     match init {
-        Ok(init) if objections.is_empty() => Ok(Plan { artifact, options, init, renames }),
+        Ok(function) if objections.is_empty() => {
+            Ok(Plan { artifact, options, method: Method::Init(InitPlan { function, renames }) })
+        }
         _ => Err(objections),
     }
 }

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::{
     options::{InitExport, Rename},
-    preflight::Plan,
+    preflight::{Method, Plan},
 };
 
 /// Version of the JSON in the section.
 const SCHEMA_VERSION: u32 = 1;
-/// The engine which ran the init function. Its crate does not tell; a test compares with the manifest.
+/// The engine which ran the program. Its crate does not tell; a test compares with the manifest.
 pub(crate) const WASMTIME_VERSION: &str = "48.0.8";
 
 /// Fields in a fixed order, and no maps: the same build gives the same bytes.
@@ -23,10 +23,13 @@ struct Provenance<'a> {
     version: &'static str,
     wasmtime: &'static str,
     input_sha256: String,
-    until: &'static str,
-    init: &'a str,
+    until: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<&'a str>,
     keep_init: bool,
     renames: Vec<String>,
+    /// Requests, in order; what their answers were like shows in the content.
+    warm_ups: Vec<String>,
     args: &'a [String],
     /// Names only: values may be secrets.
     env: Vec<&'a str>,
@@ -44,6 +47,10 @@ struct Dir<'a> {
 /// The content of the section.
 pub(crate) fn provenance(plan: &Plan<'_>) -> serde_json::Result<Vec<u8>> {
     let inputs = &plan.options.inputs;
+    let (until, init) = match &plan.method {
+        Method::Init(init) => ("init".to_owned(), Some(init)),
+        Method::Freeze(stop) => (stop.to_string(), None),
+    };
     let dirs = inputs.dirs.iter().map(|dir| Dir {
         guest: &dir.guest,
         access: match dir.access {
@@ -57,10 +64,15 @@ pub(crate) fn provenance(plan: &Plan<'_>) -> serde_json::Result<Vec<u8>> {
         version: env!("CARGO_PKG_VERSION"),
         wasmtime: WASMTIME_VERSION,
         input_sha256: plan.artifact.sha256().to_string(),
-        until: "init",
-        init: &plan.init,
+        until,
+        init: init.map(|init| init.function.as_str()),
         keep_init: plan.options.init_export == InitExport::Keep,
-        renames: plan.renames.iter().map(|Rename { to, from }| format!("{to}={from}")).collect(),
+        renames: init
+            .map_or(&[][..], |init| &init.renames)
+            .iter()
+            .map(|Rename { to, from }| format!("{to}={from}"))
+            .collect(),
+        warm_ups: plan.options.warm_ups.iter().map(ToString::to_string).collect(),
         args: &inputs.args,
         env: inputs.env.iter().map(|(name, _)| name.as_str()).collect(),
         dirs: dirs.collect(),

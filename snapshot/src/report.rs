@@ -1,14 +1,17 @@
 //! What was done and what came of it, for people and for machines.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use prewasm_artifact::Artifact;
 use serde::Serialize;
 
 use crate::{
     census::{census, imports_used},
+    freeze::{ENTRY, Facts},
+    preflight::{Method, Plan},
     provenance::WASMTIME_VERSION,
     verify::Verified,
+    warm_up::Answer,
 };
 
 /// The outcome of a build.
@@ -19,12 +22,17 @@ pub struct Report {
     pub schema_version: u32,
     /// Version of prewasm.
     pub version: &'static str,
-    /// Version of the engine which ran the init function.
+    /// Version of the engine which ran the program.
     pub wasmtime: &'static str,
     /// What the program is.
     pub kind: &'static str,
-    /// The initialization.
+    /// Where the program was stopped: `init`, or the stop point at which it was frozen.
+    pub until: String,
+    /// The run.
     pub init: Init,
+    /// How it was frozen, unless it was stopped at the end of its init function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
     /// The program before.
     pub input: Image,
     /// The program after.
@@ -35,7 +43,7 @@ pub struct Report {
     pub imports: usize,
 }
 
-/// The initialization.
+/// The run of the program up to its stop point.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Init {
@@ -43,6 +51,40 @@ pub struct Init {
     pub function: String,
     /// How long it took, instantiation included, in microseconds.
     pub microseconds: u64,
+}
+
+/// A program frozen while it ran.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Freeze {
+    /// The import in whose call it was stopped.
+    pub stopped_in: String,
+    /// Functions which had called and waited for the return.
+    pub frames: usize,
+    /// Size of the functions which go on where those waited.
+    pub continuation_bytes: usize,
+    /// Bytes of the shadow stack which were left behind by functions that had returned, and are zero now.
+    pub cleared_stack_bytes: u64,
+    /// Whether debug information had to be left out.
+    pub lost_debug_info: bool,
+    /// Host calls which have been made, by import.
+    pub host_calls: BTreeMap<String, u64>,
+    /// Addresses on which it listens.
+    pub listeners: Vec<String>,
+    /// Requests which it answered.
+    pub warm_ups: Vec<WarmUpAnswer>,
+}
+
+/// A request which a server answered before it was frozen.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmUpAnswer {
+    /// Method and target.
+    pub request: String,
+    /// The answer's status.
+    pub status: u16,
+    /// Size of the answer's content.
+    pub bytes: u64,
 }
 
 /// A binary in figures.
@@ -64,20 +106,43 @@ pub struct Image {
 impl Report {
     const SCHEMA_VERSION: u32 = 1;
 
-    pub(crate) fn of(verified: &Verified<'_>) -> Self {
+    pub(crate) fn of(plan: &Plan<'_>, verified: &Verified) -> Self {
+        let (until, function) = match &plan.method {
+            Method::Init(init) => ("init".to_owned(), init.function.clone()),
+            Method::Freeze(stop) => (stop.to_string(), ENTRY.to_owned()),
+        };
         Self {
             schema_version: Self::SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION"),
             wasmtime: WASMTIME_VERSION,
-            kind: verified.plan.artifact.kind().name(),
-            init: Init {
-                function: verified.plan.init.clone(),
-                microseconds: u64::try_from(verified.init_time.as_micros()).unwrap_or(u64::MAX),
-            },
-            input: Image::of(verified.plan.artifact),
+            kind: plan.artifact.kind().name(),
+            until,
+            init: Init { function, microseconds: u64::try_from(verified.time.as_micros()).unwrap_or(u64::MAX) },
+            freeze: verified.facts.as_ref().map(Freeze::of),
+            input: Image::of(plan.artifact),
             output: Image::of(&verified.output),
             imports_used: imports_used(&verified.output),
             imports: verified.output.imports().len(),
+        }
+    }
+}
+
+impl Freeze {
+    fn of(facts: &Facts) -> Self {
+        let answer = |answer: &Answer| WarmUpAnswer {
+            request: answer.request.clone(),
+            status: answer.status.as_u16(),
+            bytes: answer.bytes,
+        };
+        Self {
+            stopped_in: facts.stopped_in.clone(),
+            frames: facts.frames,
+            continuation_bytes: facts.continuation_bytes,
+            cleared_stack_bytes: facts.cleared_stack,
+            lost_debug_info: facts.lost_debug_info,
+            host_calls: facts.host_calls.clone(),
+            listeners: facts.listeners.clone(),
+            warm_ups: facts.answers.iter().map(answer).collect(),
         }
     }
 }
@@ -98,14 +163,37 @@ impl Image {
 /// A summary of a few lines.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { init, input, output, .. } = self;
+        let Self { until, init, freeze, input, output, .. } = self;
         let time = Duration::from_micros(init.microseconds);
-        writeln!(f, "`{}` ran for {time:.1?}; it need not run again", init.function)?;
+        match freeze {
+            None => writeln!(f, "`{}` ran for {time:.1?}; it need not run again", init.function)?,
+            Some(freeze) => {
+                writeln!(f, "`{}` ran for {time:.1?} and was frozen at `{until}`", init.function)?;
+                write!(f, "{freeze}")?;
+            }
+        }
         writeln!(f, "  size         {} -> {} bytes", input.bytes, output.bytes)?;
         writeln!(f, "  data         {} -> {} bytes", input.initialized_bytes, output.initialized_bytes)?;
         writeln!(f, "  segments     {} -> {}", input.data_segments, output.data_segments)?;
         writeln!(f, "  memory       {} -> {} pages", input.memory_pages, output.memory_pages)?;
         writeln!(f, "  imports used {} of {}", self.imports_used.len(), self.imports)?;
         write!(f, "  sha256       {}", output.sha256)
+    }
+}
+
+/// Further lines of the summary.
+impl fmt::Display for Freeze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for WarmUpAnswer { request, status, bytes } in &self.warm_ups {
+            writeln!(f, "  warm-up      {request}: {status}, {bytes} bytes")?;
+        }
+        for listener in &self.listeners {
+            writeln!(f, "  listens on   {listener}")?;
+        }
+        writeln!(f, "  goes on in   {}, {} frames deep", self.stopped_in, self.frames)?;
+        if self.lost_debug_info {
+            writeln!(f, "  debug info   left out, since code had to move")?;
+        }
+        Ok(())
     }
 }

@@ -1,17 +1,17 @@
 //! `prewasm inspect`.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 use prewasm_artifact::{Artifact, Family, HttpVersion, Import, Kind, PREVIEW1};
-use prewasm_ext_http::imports;
+use prewasm_ext_http::{Frozen, FrozenError, imports};
 use prewasm_snapshot::Options;
 use serde::Serialize;
 
 use crate::{
     cli::Format,
-    exit::{Class, Exit, Failure},
+    exit::{Class, Exit, Failure, chain},
     output,
 };
 
@@ -51,6 +51,8 @@ struct Inspection {
     file: String,
     kind: &'static str,
     frozen: bool,
+    /// Where a frozen program was stopped; null also if its section cannot be read.
+    stop: Option<Stop>,
     bytes: usize,
     sha256: String,
     memories: Vec<MemoryPages>,
@@ -60,6 +62,13 @@ struct Inspection {
     verbs: Vec<Verb>,
     /// What the custom section says, if prewasm made this.
     snapshot: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stop {
+    until: String,
+    listeners: Vec<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -97,6 +106,7 @@ impl Inspection {
             file: artifact.origin().to_owned(),
             kind: artifact.kind().name(),
             frozen: artifact.is_frozen(),
+            stop: stop(artifact).and_then(Result::ok),
             bytes: artifact.bytes().len(),
             sha256: artifact.sha256().to_string(),
             memories: artifact.memories().iter().map(memory).collect(),
@@ -110,7 +120,12 @@ impl Inspection {
 
     /// Writing to a string cannot fail.
     fn text(&self, artifact: &Artifact) -> String {
-        let mut text = format!("{}: {}\n", self.file, artifact.kind());
+        let mut text = format!("{}: {}", self.file, artifact.kind());
+        text.push_str(&match &self.stop {
+            Some(Stop { until, .. }) => format!(", frozen at {}\n", until.escape_debug()),
+            None if self.frozen => ", frozen\n".to_owned(),
+            None => "\n".to_owned(),
+        });
         let _ = writeln!(text, "  size      {} bytes", self.bytes);
         let _ = writeln!(text, "  sha256    {}", self.sha256);
         for MemoryPages { minimum, maximum } in &self.memories {
@@ -120,10 +135,18 @@ impl Inspection {
         if artifact.kind() != Kind::Precompiled {
             let _ = writeln!(text, "  files     {}", if self.uses_files { "opens files" } else { "none" });
         }
+        for listener in self.stop.iter().flat_map(|stop| &stop.listeners) {
+            let _ = writeln!(text, "  listens   on {listener}, as it knows it");
+        }
         if let Some(snapshot) = &self.snapshot {
             let field = |name: &str| snapshot[name].as_str().unwrap_or("?").to_owned();
-            let (version, init, input) = (field("version"), field("init"), field("inputSha256"));
-            let _ = writeln!(text, "  snapshot  by prewasm {version} after `{init}`, of {input}");
+            // A frozen program was not stopped after a function.
+            let place = match snapshot["init"].as_str() {
+                Some(init) => format!("after `{init}`"),
+                None => format!("at `{}`", field("until")),
+            };
+            let (version, input) = (field("version"), field("inputSha256"));
+            let _ = writeln!(text, "  snapshot  by prewasm {version} {place}, of {input}");
         }
         let _ = writeln!(text, "verbs");
         for Verb { verb, reason, .. } in &self.verbs {
@@ -176,14 +199,30 @@ fn component_reason(import: &Import) -> Option<String> {
 fn verbs(artifact: &Artifact, imports: &[ImportRow]) -> Vec<Verb> {
     let kind = artifact.kind();
     let missing = imports.iter().any(|row| !row.provided).then(|| "some imports are not provided".to_owned());
+    let broken = stop(artifact).and_then(Result::err).map(|error| chain(&error));
     let or_missing = |reason: Option<&str>| reason.map(str::to_owned).or_else(|| missing.clone());
+    let or_broken = |reason: Option<&str>| broken.clone().or_else(|| or_missing(reason));
     let verb = |verb, reason: Option<String>| Verb { verb, works: reason.is_none(), reason };
     vec![
         verb("snapshot", snapshot_reason(artifact)),
-        verb("serve", or_missing(serve_reason(kind))),
-        verb("run", or_missing(run_reason(kind))),
-        verb("compile", or_missing((kind == Kind::Precompiled).then_some("it is compiled already"))),
+        verb("serve", or_broken(serve_reason(kind))),
+        verb("run", or_broken(run_reason(kind))),
+        verb("compile", or_missing(compile_reason(artifact))),
     ]
+}
+
+/// What the section of a frozen program says.
+fn stop(artifact: &Artifact) -> Option<Result<Stop, FrozenError>> {
+    let frozen = Frozen::parse(artifact.frozen()?);
+    Some(frozen.map(|Frozen { until, host, .. }| Stop { until, listeners: host.listeners().collect() }))
+}
+
+fn compile_reason(artifact: &Artifact) -> Option<&'static str> {
+    match artifact.kind() {
+        Kind::Precompiled => Some("it is compiled already"),
+        _ if artifact.is_frozen() => Some("machine code alone does not tell where its host was"),
+        _ => None,
+    }
 }
 
 fn snapshot_reason(artifact: &Artifact) -> Option<String> {

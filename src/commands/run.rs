@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use prewasm_artifact::{Artifact, PREVIEW1};
-use prewasm_ext_http::{Access, Environment, InboundRule};
+use prewasm_ext_http::{Access, Environment, InboundRule, ResumeError};
 use prewasm_gateway::{
     CodeCache, PrecompiledPolicy,
     run::{Finished, Outcome, RunError, RunOptions},
@@ -152,7 +152,9 @@ fn opens_files(artifact: &Artifact) -> bool {
 fn class(error: &RunError) -> Class {
     match error {
         RunError::Load(error) => load_class(error),
-        RunError::Kind { .. } | RunError::Link { .. } => Class::Rejected,
+        RunError::Kind { .. } | RunError::Link { .. } | RunError::Frozen { .. } => Class::Rejected,
+        RunError::Resume { source: ResumeError::Denied { .. }, .. } => Class::Policy,
+        RunError::Resume { source: ResumeError::Bind { .. }, .. } => Class::Ours,
         RunError::Directory(_) | RunError::ComponentNetwork { .. } => Class::Usage,
         RunError::Engine(_) | RunError::System(_) => Class::Ours,
     }

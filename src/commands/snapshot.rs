@@ -12,7 +12,8 @@ use clap::Args;
 use prewasm_artifact::{Artifact, write_whole};
 use prewasm_ext_http::Access;
 use prewasm_snapshot::{
-    BuildError, Event, InitExport, InitializeError, Inputs, Limits, Options, Progress, Rename, Report, Until, build,
+    BuildError, Event, FreezeError, InitExport, InitializeError, Inputs, Limits, Options, Progress, Rename, Report,
+    RunError, Until, WarmUp, WarmUpFailure, build,
 };
 
 use crate::{
@@ -27,12 +28,22 @@ const PROGRAM_NAME: &str = "main.wasm";
 /// Options of `snapshot`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The init function runs in a world of its own: what is not declared is empty, the realtime clock
-stands at SOURCE_DATE_EPOCH (seconds, or else 0), and random numbers follow a fixed seed. The same
-input and options give the same bytes, on every machine. Do not draw keys in an init function.
+The program runs in a world of its own: what is not declared is empty, the realtime clock stands
+at SOURCE_DATE_EPOCH (seconds, or else 0), and random numbers follow a fixed seed. The same input
+and options give the same bytes, on every machine. Do not draw keys before the stop point.
+
+Stop points:
+  auto                `init` if it exports an init function; a server stops at `accept`, any other
+                      command at `pure`
+  init                the end of its init function
+  accept              a server waits for a connection, and has none open
+  pure                before the first effect outside of its memory: the snapshot runs everywhere
+  marker              before its first call of the import `prewasm:marker` `here`
+  import:MODULE.NAME  before its first call of that import
 
 Examples:
-  prewasm snapshot app.wasm -o app.snap.wasm
+  prewasm snapshot server.wasm -o server.snap.wasm
+  prewasm snapshot server.wasm -o server.snap.wasm --warm-up 'GET /' --warm-up 'POST /echo @body.txt => 200'
   prewasm snapshot app.wasm -o app.snap.wasm --init warm_up --dir ./rules::/rules --env MODE=strict
   prewasm snapshot app.wasm -o - --report report.json | wc -c")]
 pub struct SnapshotArgs {
@@ -41,8 +52,8 @@ pub struct SnapshotArgs {
     /// Where the snapshot goes; `-` is standard output.
     #[arg(short, long, env = "PREWASM_OUTPUT", hide_env_values = true)]
     output: PathBuf,
-    /// Where to stop the program: `init` is the end of its init function, `auto` today the same.
-    #[arg(long, value_name = "auto|init", default_value = "auto", env = "PREWASM_UNTIL", hide_env_values = true)]
+    /// Where to stop the program (see below).
+    #[arg(long, value_name = "STOP", default_value = "auto", env = "PREWASM_UNTIL", hide_env_values = true)]
     until: Until,
     /// The exported init function; without it, `wizer-initialize` or `wizer.initialize`.
     #[arg(long, value_name = "NAME", env = "PREWASM_INIT", hide_env_values = true)]
@@ -53,12 +64,15 @@ pub struct SnapshotArgs {
     /// Export function SRC as DST (repeatable); `wizer.resume` becomes `_start` by itself.
     #[arg(long, value_name = "DST=SRC")]
     rename: Vec<Rename>,
+    /// A request which a server answers before it is frozen: `METHOD PATH [@BODYFILE] [=> STATUS]` (repeatable).
+    #[arg(long, value_name = "REQUEST")]
+    warm_up: Vec<WarmUp>,
     #[command(flatten)]
     guest: GuestArgs,
     /// An argument of the program, after its name (repeatable).
     #[arg(long, value_name = "ARG", help_heading = "Guest", allow_hyphen_values = true)]
     arg: Vec<String>,
-    /// Wall-clock time for the init function.
+    /// Wall-clock time for the run.
     #[arg(
         long,
         value_name = "DURATION",
@@ -80,7 +94,7 @@ pub struct SnapshotArgs {
         help_heading = "Limits"
     )]
     max_memory: u64,
-    /// Fuel for the init function, about one unit per wasm instruction; without it, unlimited.
+    /// Fuel for the run, about one unit per wasm instruction; without it, unlimited.
     #[arg(long, value_name = "UNITS", env = "PREWASM_FUEL", hide_env_values = true, help_heading = "Limits")]
     fuel: Option<u64>,
     /// Write the report to a file, as JSON.
@@ -112,10 +126,11 @@ impl SnapshotArgs {
         let mut args = vec![PROGRAM_NAME.to_owned()];
         args.extend(self.arg.iter().cloned());
         Ok(Options {
-            until: self.until,
+            until: self.until.clone(),
             init: self.init.clone(),
             init_export: if self.keep_init { InitExport::Keep } else { InitExport::Remove },
             renames: self.rename.clone(),
+            warm_ups: self.warm_up.clone(),
             inputs: Inputs {
                 args,
                 env: self.guest.env(),
@@ -173,16 +188,32 @@ fn class(error: &BuildError) -> Class {
         BuildError::Rejected { .. } => Class::Rejected,
         BuildError::Verify { .. } => Class::Verification,
         BuildError::Initialize { source, .. } => match source {
-            InitializeError::Trapped { .. }
-            | InitializeError::Exited { .. }
-            | InitializeError::TimedOut { .. }
-            | InitializeError::OutOfFuel { .. }
-            | InitializeError::OutOfMemory { .. } => Class::Guest,
-            InitializeError::NoInit { .. } | InitializeError::Compile(_) | InitializeError::Record(_) => {
+            InitializeError::Run(error) => class_of_run(error),
+            InitializeError::NoInit { .. } | InitializeError::Record(_) => Class::Rejected,
+        },
+        BuildError::Freeze { source, .. } => match source {
+            FreezeError::Run(error) => class_of_run(error),
+            FreezeError::Ended { .. } | FreezeError::Waits { .. } => Class::Guest,
+            FreezeError::WarmUp(WarmUpFailure::File { .. }) => Class::Usage,
+            FreezeError::WarmUp(WarmUpFailure::NoAnswer { .. } | WarmUpFailure::Status { .. }) => Class::Guest,
+            FreezeError::State { .. } | FreezeError::Host { .. } | FreezeError::Damaged(_) | FreezeError::Resume(_) => {
                 Class::Rejected
             }
-            InitializeError::Directory(_) => Class::Usage,
-            InitializeError::System(_) | InitializeError::Engine(_) => Class::Ours,
+            FreezeError::Encode(_) => Class::Ours,
+            FreezeError::Differs { .. } => Class::Verification,
         },
+    }
+}
+
+fn class_of_run(error: &RunError) -> Class {
+    match error {
+        RunError::Trapped { .. }
+        | RunError::Exited { .. }
+        | RunError::TimedOut { .. }
+        | RunError::OutOfFuel { .. }
+        | RunError::OutOfMemory { .. } => Class::Guest,
+        RunError::Compile(_) => Class::Rejected,
+        RunError::Directory(_) => Class::Usage,
+        RunError::System(_) | RunError::Engine(_) => Class::Ours,
     }
 }

@@ -3,20 +3,31 @@
 //! Each group of calls has a file of its own; here is what they share.
 
 use prewasm_artifact::{Family, Import, ValueType};
-use wasmtime::{Caller, Engine, Extern, Linker, Module, Result, Store, ValType, WasmBacktrace, bail};
+use wasmtime::{Caller, Engine, Extern, Linker, Module, Result, Store, Val, ValType, WasmBacktrace, bail};
 
 use crate::{
     abi::{errno::Errno, memory::GuestMemory},
     host::{Host, HostView},
     imports::{Call, Entry, TABLE, resolve},
     sockets::{FIRST_SOCKET, Failure},
+    upcoming::Upcoming,
     wasi::files::FIRST_FILE,
 };
+
+/// Tells who watches the guest of a call, before it has any effect. Nothing is done for a guest that nobody watches.
+macro_rules! announce {
+    ($caller:expr, $entry:ident $(, $arg:expr)*) => {
+        if T::WATCHES {
+            $crate::link::wasmtime::announce(&mut $caller, $entry, &[$(wasmtime::Val::from($arg)),*])?;
+        }
+    };
+}
 
 /// Defines a call that never waits: `|memory, host, arguments| -> Result<(), Errno>`.
 macro_rules! now {
     ($linker:ident, $entry:ident, |$memory:ident, $host:ident $(, $arg:ident: $ty:ty)*| $body:expr) => {
-        $linker.func_wrap($entry.module, &$entry.link_name(), |mut caller: wasmtime::Caller<'_, T> $(, $arg: $ty)*| -> wasmtime::Result<i32> {
+        $linker.func_wrap($entry.module, &$entry.link_name(), move |mut caller: wasmtime::Caller<'_, T> $(, $arg: $ty)*| -> wasmtime::Result<i32> {
+            announce!(caller, $entry $(, $arg)*);
             #[allow(unused_mut, reason = "not every call writes to memory")]
             let (mut $memory, $host) = $crate::link::wasmtime::parts(&mut caller)?;
             let _ = &$memory;
@@ -29,8 +40,11 @@ macro_rules! now {
 /// Defines a call that may wait: `|caller, arguments| -> wasmtime::Result<i32>`, as an async block.
 macro_rules! later {
     ($linker:ident, $entry:ident, |$caller:ident $(, $arg:ident: $ty:ty)*| $body:expr) => {
-        $linker.func_wrap_async($entry.module, &$entry.link_name(), |#[allow(unused_mut, reason = "some calls pass it on")] mut $caller: wasmtime::Caller<'_, T>, ($($arg,)*): ($($ty,)*)| {
-            Box::new(async move { $body })
+        $linker.func_wrap_async($entry.module, &$entry.link_name(), move |mut $caller: wasmtime::Caller<'_, T>, ($($arg,)*): ($($ty,)*)| {
+            Box::new(async move {
+                announce!($caller, $entry $(, $arg)*);
+                $body
+            })
         })
     };
 }
@@ -58,8 +72,9 @@ macro_rules! on_file {
 /// Defines a call on a file: wasmtime-wasi's, if the descriptor (the first argument) can be one.
 macro_rules! file {
     ($linker:ident, $entry:ident, $function:ident($fd:ident $(, $arg:ident: $ty:ty)*)) => {
-        $linker.func_wrap_async($entry.module, &$entry.link_name(), |mut caller: wasmtime::Caller<'_, T>, ($fd, $($arg,)*): (i32, $($ty,)*)| {
+        $linker.func_wrap_async($entry.module, &$entry.link_name(), move |mut caller: wasmtime::Caller<'_, T>, ($fd, $($arg,)*): (i32, $($ty,)*)| {
             Box::new(async move {
+                announce!(caller, $entry, $fd $(, $arg)*);
                 on_file!(caller, $fd, |context, memory| wasmtime_wasi::p1::wasi_snapshot_preview1::$function(context, memory, $fd $(, $arg)*).await)
             })
         })
@@ -70,6 +85,7 @@ macro_rules! file {
 mod codec;
 mod descriptors;
 mod files;
+mod marker;
 mod plugin;
 mod sockets;
 mod transfer;
@@ -130,6 +146,11 @@ fn value(ty: ValType) -> ValueType {
     }
 }
 
+/// Tells who watches the guest of a call.
+fn announce<T: HostView>(caller: &mut Caller<'_, T>, entry: &'static Entry, arguments: &[Val]) -> Result<()> {
+    T::before(caller, &Upcoming::new(entry, arguments))
+}
+
 /// The guest's memory and the host's side, borrowed together.
 fn parts<'a, T: HostView>(caller: &'a mut Caller<'_, T>) -> Result<(GuestMemory<'a>, &'a mut Host)> {
     let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
@@ -151,7 +172,7 @@ fn finish(result: Result<(), Failure>) -> Result<i32> {
 /// [`finish`] for the calls in which a guest is stopped when it has served out.
 fn finish_waiting<T: HostView>(caller: &mut Caller<'_, T>, result: Result<(), Failure>) -> Result<i32> {
     match result {
-        Err(Failure::ServedOut) => Err(caller.data_mut().host().end(ServedOut)),
+        Err(Failure::ServedOut) => Err(T::served_out(caller)),
         result => finish(result),
     }
 }
@@ -179,5 +200,6 @@ fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry) -> Result<
         Call::Socket(call) => sockets::define(linker, entry, call),
         Call::Plugin(call) => plugin::define(linker, entry, call),
         Call::Codec(call) => codec::define(linker, entry, call),
+        Call::Marker => marker::define(linker, entry),
     }
 }

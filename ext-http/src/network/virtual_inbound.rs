@@ -101,6 +101,11 @@ impl VirtualInbound {
         lock(&self.0.0).queue.pop_front()
     }
 
+    /// Whether a connection waits to be accepted.
+    pub(crate) fn has_connection(&self) -> bool {
+        !lock(&self.0.0).queue.is_empty()
+    }
+
     pub(crate) fn poll_acceptable(&self, cx: &mut Context<'_>) -> Poll<Acceptable> {
         let mut state = lock(&self.0.0);
         state.last_wait = Instant::now();

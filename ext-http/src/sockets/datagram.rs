@@ -85,7 +85,7 @@ impl Datagram {
     pub(super) fn bound(&mut self, family: Family, options: &Options) -> Result<&UdpSocket, Errno> {
         match &mut self.socket {
             Some(socket) => Ok(socket),
-            none => Ok(none.insert(bind(SocketAddr::new(family.unspecified(), 0), options)?)),
+            none => Ok(none.insert(bind(family.any(), options)?)),
         }
     }
 

@@ -101,7 +101,7 @@ impl Sockets {
             return Err(Errno::NotSup);
         }
         if matches!(socket.role, Role::Fresh) {
-            let any = SocketAddr::new(socket.family.unspecified(), 0);
+            let any = socket.family.any();
             self.bind(fd, any)?;
         }
         let inbound = match &self.network.inbound {
@@ -181,7 +181,7 @@ impl Socket {
 }
 
 /// The rule for this address; one which names the guest's address goes before one for any.
-fn permitting(rules: &[InboundRule], address: SocketAddr) -> Option<InboundRule> {
+pub(super) fn permitting(rules: &[InboundRule], address: SocketAddr) -> Option<InboundRule> {
     rules.iter().filter(|rule| rule.permits(address)).min_by_key(|rule| rule.guest.is_none()).copied()
 }
 

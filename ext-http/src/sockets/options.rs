@@ -3,8 +3,9 @@
 //! What the host's socket knows is set there as well; the rest is remembered, so that it reads back. Two are refused:
 //! a device to bind to, which would lead around the policy, and lingering, which would hold the thread that closes.
 
-use std::{collections::HashMap, os::fd::AsFd, time::Duration};
+use std::{collections::BTreeMap, os::fd::AsFd, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
 use super::{Bound, Kind, Listener, Role, Socket, Sockets, Stream};
@@ -17,7 +18,8 @@ const TYPE_DGRAM: i32 = 1;
 const TYPE_STREAM: i32 = 2;
 
 /// An option, in the order of its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) enum SocketOption {
     ReuseAddress,
     Type,
@@ -72,12 +74,69 @@ pub(crate) enum OptionValue {
 }
 
 /// The options of one socket, as far as they are remembered here.
-#[derive(Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Options {
-    numbers: HashMap<SocketOption, i32>,
+    numbers: Numbers,
     aborts_on_close: bool,
     pub(super) receive_timeout: Option<Duration>,
     pub(super) send_timeout: Option<Duration>,
+}
+
+/// The options whose value is a number and stands for itself, by the option's number. Every request has sockets, so this
+/// is no map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<SocketOption, i32>", into = "BTreeMap<SocketOption, i32>")]
+struct Numbers([Option<i32>; OPTIONS.len()]);
+
+/// All options that are remembered as numbers.
+const OPTIONS: [SocketOption; 8] = [
+    SocketOption::ReuseAddress,
+    SocketOption::DontRoute,
+    SocketOption::Broadcast,
+    SocketOption::SendBuffer,
+    SocketOption::ReceiveBuffer,
+    SocketOption::KeepAlive,
+    SocketOption::OutOfBandInline,
+    SocketOption::ReceiveLowWater,
+];
+
+#[derive(Debug, thiserror::Error)]
+#[error("socket option {0:?} cannot be set")]
+struct NotSettable(SocketOption);
+
+impl Numbers {
+    fn get(&self, option: SocketOption) -> Option<i32> {
+        OPTIONS.iter().position(|known| *known == option).and_then(|place| self.0[place])
+    }
+
+    fn set(&mut self, option: SocketOption, value: i32) -> Result<(), NotSettable> {
+        let place = OPTIONS.iter().position(|known| *known == option).ok_or(NotSettable(option))?;
+        self.0[place] = Some(value);
+        Ok(())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (SocketOption, i32)> {
+        OPTIONS.into_iter().zip(self.0).filter_map(|(option, value)| Some((option, value?)))
+    }
+}
+
+impl TryFrom<BTreeMap<SocketOption, i32>> for Numbers {
+    type Error = NotSettable;
+
+    fn try_from(map: BTreeMap<SocketOption, i32>) -> Result<Self, Self::Error> {
+        let mut numbers = Self::default();
+        for (option, value) in map {
+            numbers.set(option, value)?;
+        }
+        Ok(numbers)
+    }
+}
+
+impl From<Numbers> for BTreeMap<SocketOption, i32> {
+    fn from(numbers: Numbers) -> Self {
+        numbers.iter().collect()
+    }
 }
 
 impl Sockets {
@@ -127,7 +186,7 @@ impl Sockets {
                 return Err(Errno::NoProtoOpt);
             }
             (_, OptionValue::Int(value)) => {
-                socket.options.numbers.insert(option, value);
+                socket.options.numbers.set(option, value).map_err(|_| Errno::NoProtoOpt)?;
             }
             _ => return Err(Errno::Inval),
         }
@@ -138,7 +197,7 @@ impl Sockets {
 
 impl Options {
     fn number(&self, option: SocketOption) -> Option<i32> {
-        self.numbers.get(&option).copied()
+        self.numbers.get(option)
     }
 
     pub(super) fn reuses_address(&self) -> bool {
@@ -149,7 +208,7 @@ impl Options {
     /// either: the guest has been told that it was taken, since its socket may not have existed then.
     pub(super) fn apply(&self, socket: &impl AsFd) {
         let socket = SockRef::from(socket);
-        for (&option, &value) in &self.numbers {
+        for (option, value) in self.numbers.iter() {
             let size = || usize::try_from(value).unwrap_or(0);
             let result = match option {
                 SocketOption::ReuseAddress => socket.set_reuse_address(value != 0),

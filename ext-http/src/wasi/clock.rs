@@ -10,8 +10,8 @@ pub enum Clock {
     /// The system's time; the monotonic clock starts at zero with each instance.
     #[default]
     System,
-    /// Realtime stands still at this many nanoseconds since the Unix epoch; the monotonic clock advances by one
-    /// microsecond per reading, so that loops which wait for it end.
+    /// Realtime stands still at this many nanoseconds since the Unix epoch; the monotonic clock advances with each
+    /// reading, so that loops which wait for it end, and jumps over what the guest sleeps.
     Fixed(u64),
 }
 
@@ -19,39 +19,82 @@ pub enum Clock {
 pub(crate) struct Clocks {
     clock: Clock,
     start: Instant,
-    readings: u64,
+    /// The monotonic clock: at `start` of the system's, and now of a fixed one.
+    monotonic: u64,
 }
 
 const REALTIME: i32 = 0;
 const MONOTONIC: i32 = 1;
+/// A fixed monotonic clock advances by one nanosecond per reading at first: a program which was frozen after a few of
+/// them will not see time go backwards on a host that starts at zero. From here on it advances by
+/// [`LATER_STEP`], so that a loop which waits for a while ends soon. The step depends on the time alone, for the same
+/// readings to follow a freeze.
+const FIRST_STEPS_END: u64 = 1_000;
+const LATER_STEP: u64 = 1_000;
+/// 146 years: what sleeps beyond it sleeps for ever, and no frozen program has run for so long.
+pub(crate) const LATEST_MONOTONIC: u64 = 1 << 62;
 
 impl Clocks {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, start: Instant::now(), readings: 0 }
+        Self::resumed(clock, 0)
     }
 
-    /// Nanoseconds on the clock `id` of WASI preview 1. The two CPU clocks are not provided.
+    /// Clocks whose monotonic one goes on from `monotonic`.
+    pub(crate) fn resumed(clock: Clock, monotonic: u64) -> Self {
+        Self { clock, start: Instant::now(), monotonic }
+    }
+
+    /// Nanoseconds on the clock `id` of WASI preview 1, as a guest reads it. The two CPU clocks are not provided.
     pub(crate) fn now(&mut self, id: i32) -> Result<u64, Errno> {
+        if let (MONOTONIC, Clock::Fixed(_)) = (id, self.clock) {
+            let step = if self.monotonic < FIRST_STEPS_END { 1 } else { LATER_STEP };
+            self.monotonic = self.monotonic.saturating_add(step);
+        }
+        self.peek(id)
+    }
+
+    /// The same, without advancing it.
+    pub(crate) fn peek(&self, id: i32) -> Result<u64, Errno> {
         match (id, self.clock) {
             (REALTIME, Clock::System) => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Ok(nanoseconds(since))
             }
             (REALTIME, Clock::Fixed(time)) => Ok(time),
-            (MONOTONIC, Clock::System) => Ok(nanoseconds(self.start.elapsed())),
-            (MONOTONIC, Clock::Fixed(_)) => {
-                self.readings += 1;
-                Ok(self.readings * 1_000)
-            }
+            (MONOTONIC, _) => Ok(self.monotonic()),
             _ => Err(Errno::Inval),
         }
     }
 
+    /// What the monotonic clock tells.
+    pub(crate) fn monotonic(&self) -> u64 {
+        match self.clock {
+            Clock::System => self.monotonic.saturating_add(nanoseconds(self.start.elapsed())),
+            Clock::Fixed(_) => self.monotonic,
+        }
+    }
+
+    /// When it will be `duration` later on the monotonic clock, if that may be jumped to: the system's clocks do not
+    /// jump, and what would wait for ever does so.
+    pub(crate) fn jump_target(&self, duration: Duration) -> Option<u64> {
+        match self.clock {
+            Clock::System => None,
+            Clock::Fixed(_) => {
+                let target = self.monotonic.saturating_add(nanoseconds(duration));
+                (target <= LATEST_MONOTONIC).then_some(target)
+            }
+        }
+    }
+
+    /// Moves a fixed monotonic clock forward.
+    pub(crate) fn jump(&mut self, target: u64) {
+        self.monotonic = self.monotonic.max(target);
+    }
+
     /// The resolution to report, in nanoseconds.
     pub(crate) fn resolution(&self, id: i32) -> Result<u64, Errno> {
-        match (id, self.clock) {
-            (REALTIME | MONOTONIC, Clock::System) => Ok(1),
-            (REALTIME | MONOTONIC, Clock::Fixed(_)) => Ok(1_000),
+        match id {
+            REALTIME | MONOTONIC => Ok(1),
             _ => Err(Errno::Inval),
         }
     }
@@ -72,5 +115,30 @@ mod tests {
         for id in [0, 1, 1, 0, 1, 2, -1] {
             assert_eq!(first.now(id), second.now(id));
         }
+    }
+
+    #[test]
+    fn a_clock_goes_on_where_it_was() {
+        let mut first = Clocks::new(Clock::Fixed(7));
+        for _ in 0..1_500 {
+            first.now(MONOTONIC).expect("known");
+        }
+        assert_eq!(first.monotonic(), 1_000 + 500 * 1_000, "short steps first");
+        let mut second = Clocks::resumed(Clock::Fixed(9), first.monotonic());
+        assert_eq!(second.now(MONOTONIC), first.now(MONOTONIC));
+        let system = Clocks::resumed(Clock::System, 5_000_000_000_000);
+        assert!(system.peek(MONOTONIC).expect("known") >= 5_000_000_000_000);
+    }
+
+    #[test]
+    fn only_a_fixed_clock_jumps_and_never_for_ever() {
+        let sleep = Duration::from_secs(3600);
+        assert_eq!(Clocks::new(Clock::System).jump_target(sleep), None);
+        let mut fixed = Clocks::new(Clock::Fixed(7));
+        assert_eq!(fixed.jump_target(Duration::MAX), None);
+        let target = fixed.jump_target(sleep).expect("within reach");
+        fixed.jump(target);
+        fixed.jump(1);
+        assert_eq!(fixed.monotonic(), 3_600_000_000_000, "and never backwards");
     }
 }

@@ -2,9 +2,13 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p1::WasiP1Ctx};
+use wasmtime_wasi::{
+    FsPerms, WasiCtxBuilder,
+    p1::{WasiP1Ctx, wasi_snapshot_preview1},
+};
 
 use super::Environment;
+use crate::{abi::errno::Errno, frozen::Unfreezable, sockets::FIRST_SOCKET};
 
 /// The first descriptor of a file; preopened directories come first.
 pub(crate) const FIRST_FILE: i32 = 3;
@@ -78,6 +82,39 @@ impl Files {
         }
         Ok(self.context.as_deref_mut())
     }
+
+    /// What a guest has opened, closed or moved since its start cannot be kept for it. There is no list of its
+    /// descriptors, so each is asked for.
+    pub(crate) fn freeze(&mut self, objections: &mut Vec<Unfreezable>) {
+        // Without a context, there was no call about files.
+        let Some(context) = self.context.as_deref_mut() else { return };
+        let mut preopened = self.environment.dirs.iter();
+        for fd in FIRST_FILE..FIRST_SOCKET {
+            match preopened.next() {
+                Some(directory) if !is_preopened(context, fd, &directory.guest) => {
+                    objections.push(Unfreezable::Preopen { fd, guest: directory.guest.clone() });
+                }
+                None if is_open(context, fd) => objections.push(Unfreezable::File { fd }),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a descriptor is this directory, opened before the start.
+fn is_preopened(context: &mut WasiP1Ctx, fd: i32, guest: &str) -> bool {
+    let mut bytes = vec![0; guest.len()];
+    let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+    let memory = &mut wiggle::GuestMemory::Unshared(&mut bytes);
+    let found = wasi_snapshot_preview1::fd_prestat_dir_name(context, memory, fd, 0, length);
+    matches!(found, Ok(0)) && bytes == guest.as_bytes()
+}
+
+/// Whether a descriptor is anything. Its rights cannot be changed, but only one that exists is told so.
+fn is_open(context: &mut WasiP1Ctx, fd: i32) -> bool {
+    let memory = &mut wiggle::GuestMemory::Unshared(&mut []);
+    let answer = wasi_snapshot_preview1::fd_fdstat_set_rights(context, memory, fd, 0, 0);
+    !matches!(answer, Ok(errno) if errno == Errno::BadF.code())
 }
 
 fn open(environment: &Environment) -> wasmtime::Result<WasiP1Ctx> {

@@ -47,7 +47,7 @@ pub fn key(import: &Import) -> String {
 }
 
 /// One module which imports everything.
-fn wat() -> String {
+pub fn wat() -> String {
     let (mut imports, mut wrappers) = (String::new(), String::new());
     for (index, import) in imports::entries().iter().enumerate() {
         let (params, results) = import.signature.as_ref().expect("a function");
@@ -82,7 +82,11 @@ impl Template {
     }
 
     pub async fn guest(&self, environment: Environment, options: HostOptions) -> Guest {
-        let mut store = Store::new(&self.engine, State(Host::new(Arc::new(environment), options)));
+        self.guest_of(Host::new(Arc::new(environment), options)).await
+    }
+
+    pub async fn guest_of(&self, host: Host) -> Guest {
+        let mut store = Store::new(&self.engine, State(host));
         let instance = self.linker.instantiate_async(&mut store, &self.module).await.expect("linked");
         let memory = instance.get_memory(&mut store, "memory").expect("exported");
         Guest { store, instance, memory, succeeded: BTreeSet::new() }
@@ -91,6 +95,10 @@ impl Template {
 
 #[allow(dead_code, reason = "no test program uses all of it")]
 impl Guest {
+    pub fn host(&mut self) -> &mut Host {
+        &mut self.store.data_mut().0
+    }
+
     /// Calls, and tells the result: an errno for most, 0 for none.
     pub async fn try_call(&mut self, name: &str, args: &[i64]) -> wasmtime::Result<i32> {
         let function = self.instance.get_func(&mut self.store, name).unwrap_or_else(|| panic!("`{name}` is unknown"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prewasm_ext_http::{
-    Environment, Host, HostOptions, HostView,
+    Environment, Host, HostOptions, HostState, HostView,
     link::{self, ServedOut},
 };
 use wasmtime::{InstancePre, Module, Store, Trap};
@@ -30,6 +30,8 @@ pub(crate) struct CoreGuest {
     template: InstancePre<State>,
     app: Arc<App>,
     environment: Arc<Environment>,
+    /// Where instances go on, if the program was frozen.
+    frozen: Option<Arc<HostState>>,
     pulse: Pulse,
 }
 
@@ -45,10 +47,15 @@ pub(crate) enum End {
 }
 
 impl CoreGuest {
-    pub(crate) fn new(module: &Module, app: Arc<App>, pulse: Pulse) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        module: &Module,
+        app: Arc<App>,
+        frozen: Option<HostState>,
+        pulse: Pulse,
+    ) -> wasmtime::Result<Self> {
         let template = link::linker::<State>(module.engine())?.instantiate_pre(module)?;
         let environment = Arc::clone(&app.environment);
-        Ok(Self { template, app, environment, pulse })
+        Ok(Self { template, app, environment, frozen: frozen.map(Arc::new), pulse })
     }
 
     pub(crate) fn app(&self) -> &App {
@@ -80,7 +87,11 @@ impl CoreGuest {
 
     fn store(&self, options: HostOptions) -> wasmtime::Result<Store<State>> {
         let limits = &self.app.limits;
-        let host = Host::new(Arc::clone(&self.environment), options);
+        let environment = Arc::clone(&self.environment);
+        let host = match &self.frozen {
+            None => Host::new(environment, options),
+            Some(state) => Host::resume(environment, options, state)?,
+        };
         let state = State { host, limiter: MemoryLimiter::new(limits.memory) };
         let mut store = Store::new(self.template.module().engine(), state);
         store.limiter(|state| &mut state.limiter);

@@ -34,63 +34,59 @@ fn length(length: usize) -> Result<i32, CodecError> {
     i32::try_from(length).map_err(|_| CodecError::Parameter)
 }
 
+/// Defines a call of the codec: `|memory, codecs, arguments| -> Result<i32, CodecError>`.
+macro_rules! codec {
+    ($linker:ident, $entry:ident, |$memory:pat_param, $codecs:pat_param $(, $arg:ident: $ty:ty)*| $body:expr) => {
+        $linker.func_wrap($entry.module, $entry.name, move |mut caller: Caller<'_, T> $(, $arg: $ty)*| -> Result<i32> {
+            announce!(caller, $entry $(, $arg)*);
+            answer(caller, |$memory, $codecs| $body)
+        })
+    };
+}
+
 pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry, call: CodecCall) -> Result<()> {
-    let (module, name) = (entry.module, entry.name);
     match call {
-        CodecCall::DefaultConfig => linker.func_wrap(module, name, || DEFAULT_CONFIG),
-        CodecCall::NewCodec => {
-            linker.func_wrap(module, name, |caller: Caller<'_, T>, config: i32, server: i32, size: i32| {
-                answer(caller, |memory, codecs| codecs.open(config, memory.read(server, size.cast_unsigned())?))
+        CodecCall::DefaultConfig => {
+            linker.func_wrap(entry.module, entry.name, move |mut caller: Caller<'_, T>| -> Result<i32> {
+                announce!(caller, entry);
+                Ok(DEFAULT_CONFIG)
             })
         }
-        CodecCall::IsHandshaking => linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32| {
-            answer(caller, |_, codecs| codecs.is_handshaking(id).map(i32::from))
+        CodecCall::NewCodec => codec!(linker, entry, |memory, codecs, config: i32, server: i32, size: i32| {
+            codecs.open(config, memory.read(server, size.cast_unsigned())?)
         }),
-        CodecCall::Wants => linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32| {
-            answer(caller, |_, codecs| {
-                let (read, write) = codecs.wants(id)?;
-                Ok(i32::from(read) * WANTS_READ + i32::from(write) * WANTS_WRITE)
-            })
-        }),
-        CodecCall::DeleteCodec => linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32| {
-            answer(caller, |_, codecs| {
-                codecs.close(id);
-                Ok(0)
-            })
-        }),
-        CodecCall::SendCloseNotify => linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32| {
-            answer(caller, |_, codecs| codecs.send_close_notify(id).map(|()| 0))
-        }),
-        CodecCall::ProcessNewPackets => linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32, out: i32| {
-            answer(caller, |memory, codecs| {
-                let state = codecs.process(id)?;
-                memory.write(out, &abi::codec::state(state))?;
-                Ok(0)
-            })
-        }),
-        CodecCall::WriteRaw => {
-            linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32, from: i32, size: i32| {
-                answer(caller, |memory, codecs| {
-                    length(codecs.write_plaintext(id, memory.read(from, size.cast_unsigned())?)?)
-                })
-            })
+        CodecCall::IsHandshaking => {
+            codec!(linker, entry, |_, codecs, id: i32| codecs.is_handshaking(id).map(i32::from))
         }
-        CodecCall::WriteTls => {
-            linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32, into: i32, size: i32| {
-                answer(caller, |memory, codecs| {
-                    let range = memory.range(into, size.cast_unsigned())?;
-                    length(codecs.write_tls(id, memory.bytes_mut(range))?)
-                })
-            })
-        }
-        CodecCall::ReadRaw => linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32, into: i32, size: i32| {
-            answer(caller, |memory, codecs| {
-                let range = memory.range(into, size.cast_unsigned())?;
-                length(codecs.read_plaintext(id, memory.bytes_mut(range))?)
-            })
+        CodecCall::Wants => codec!(linker, entry, |_, codecs, id: i32| {
+            let (read, write) = codecs.wants(id)?;
+            Ok(i32::from(read) * WANTS_READ + i32::from(write) * WANTS_WRITE)
         }),
-        CodecCall::ReadTls => linker.func_wrap(module, name, |caller: Caller<'_, T>, id: i32, from: i32, size: i32| {
-            answer(caller, |memory, codecs| length(codecs.read_tls(id, memory.read(from, size.cast_unsigned())?)?))
+        CodecCall::DeleteCodec => codec!(linker, entry, |_, codecs, id: i32| {
+            codecs.close(id);
+            Ok(0)
+        }),
+        CodecCall::SendCloseNotify => {
+            codec!(linker, entry, |_, codecs, id: i32| codecs.send_close_notify(id).map(|()| 0))
+        }
+        CodecCall::ProcessNewPackets => codec!(linker, entry, |memory, codecs, id: i32, out: i32| {
+            let state = codecs.process(id)?;
+            memory.write(out, &abi::codec::state(state))?;
+            Ok(0)
+        }),
+        CodecCall::WriteRaw => codec!(linker, entry, |memory, codecs, id: i32, from: i32, size: i32| {
+            length(codecs.write_plaintext(id, memory.read(from, size.cast_unsigned())?)?)
+        }),
+        CodecCall::WriteTls => codec!(linker, entry, |memory, codecs, id: i32, into: i32, size: i32| {
+            let range = memory.range(into, size.cast_unsigned())?;
+            length(codecs.write_tls(id, memory.bytes_mut(range))?)
+        }),
+        CodecCall::ReadRaw => codec!(linker, entry, |memory, codecs, id: i32, into: i32, size: i32| {
+            let range = memory.range(into, size.cast_unsigned())?;
+            length(codecs.read_plaintext(id, memory.bytes_mut(range))?)
+        }),
+        CodecCall::ReadTls => codec!(linker, entry, |memory, codecs, id: i32, from: i32, size: i32| {
+            length(codecs.read_tls(id, memory.read(from, size.cast_unsigned())?)?)
         }),
     }?;
     Ok(())

@@ -11,34 +11,26 @@ use crate::{
 
 pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry, call: PluginCall) -> Result<()> {
     match call {
-        PluginCall::SendData => linker.func_wrap_async(
-            entry.module,
-            entry.name,
-            |mut caller: Caller<'_, T>, (host, host_length, port, body, body_length): (i32, i32, i32, i32, i32)| {
-                let cut = Cut::No;
-                Box::new(
-                    async move { send_data(&mut caller, (host, host_length), port, (body, body_length), cut).await },
-                )
-            },
-        ),
-        PluginCall::SendDataUntilNul => linker.func_wrap_async(
-            entry.module,
-            entry.name,
-            |mut caller: Caller<'_, T>, (host, host_length, port, body, body_length): (i32, i32, i32, i32, i32)| {
-                let cut = Cut::AtNul;
-                Box::new(
-                    async move { send_data(&mut caller, (host, host_length), port, (body, body_length), cut).await },
-                )
-            },
-        ),
+        PluginCall::SendData => {
+            later!(linker, entry, |caller, host: i32, host_length: i32, port: i32, body: i32, body_length: i32| {
+                send_data(&mut caller, (host, host_length), port, (body, body_length), Cut::No).await
+            })
+        }
+        PluginCall::SendDataUntilNul => {
+            later!(linker, entry, |caller, host: i32, host_length: i32, port: i32, body: i32, body_length: i32| {
+                send_data(&mut caller, (host, host_length), port, (body, body_length), Cut::AtNul).await
+            })
+        }
         PluginCall::GetRcvLen => {
-            linker.func_wrap(entry.module, entry.name, |mut caller: Caller<'_, T>| -> Result<i32> {
+            linker.func_wrap(entry.module, entry.name, move |mut caller: Caller<'_, T>| -> Result<i32> {
+                announce!(caller, entry);
                 let length = caller.data_mut().host().plugin.answer().len();
                 Ok(i32::try_from(length)?)
             })
         }
         PluginCall::GetRcv => {
-            linker.func_wrap(entry.module, entry.name, |mut caller: Caller<'_, T>, out: i32| -> Result<()> {
+            linker.func_wrap(entry.module, entry.name, move |mut caller: Caller<'_, T>, out: i32| -> Result<()> {
+                announce!(caller, entry, out);
                 let (mut memory, host) = parts(&mut caller)?;
                 match memory.write(out, host.plugin.answer()) {
                     Ok(()) => Ok(()),

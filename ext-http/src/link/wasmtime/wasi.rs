@@ -28,24 +28,30 @@ pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry,
         WasiCall::ClockResGet => now!(linker, entry, |memory, host, id: i32, out: i32| {
             memory.write(out, &host.wasi.clock.resolution(id)?.to_le_bytes())
         }),
-        WasiCall::ClockTimeGet => now!(linker, entry, |memory, host, id: i32, _precision: i64, out: i32| {
+        WasiCall::ClockTimeGet => now!(linker, entry, |memory, host, id: i32, precision: i64, out: i32| {
+            // What a reading may be off by: ours are exact.
+            let _ = precision;
             memory.write(out, &host.wasi.clock.now(id)?.to_le_bytes())
         }),
         WasiCall::RandomGet => later!(linker, entry, |caller, pointer: i32, length: i32| {
             random_get(&mut caller, pointer, length).await
         }),
         WasiCall::ProcExit => {
-            linker.func_wrap(entry.module, entry.name, |mut caller: Caller<'_, T>, code: i32| -> Result<()> {
+            linker.func_wrap(entry.module, entry.name, move |mut caller: Caller<'_, T>, code: i32| -> Result<()> {
+                announce!(caller, entry, code);
                 Err(caller.data_mut().host().end(I32Exit(code)))
             })
         }
         // Signals do not exist; wasmtime-wasi refuses likewise.
-        WasiCall::ProcRaise => linker.func_wrap(entry.module, entry.name, |_signal: i32| Errno::NotSup.code()),
-        WasiCall::SchedYield => linker.func_wrap_async(entry.module, entry.name, |_: Caller<'_, T>, (): ()| {
-            Box::new(async {
-                tokio::task::yield_now().await;
-                0
+        WasiCall::ProcRaise => {
+            linker.func_wrap(entry.module, entry.name, move |mut caller: Caller<'_, T>, signal: i32| -> Result<i32> {
+                announce!(caller, entry, signal);
+                Ok(Errno::NotSup.code())
             })
+        }
+        WasiCall::SchedYield => later!(linker, entry, |caller| {
+            tokio::task::yield_now().await;
+            Ok::<i32, wasmtime::Error>(0)
         }),
         WasiCall::PollOneoff => later!(linker, entry, |caller, input: i32, output: i32, count: i32, out: i32| {
             poll_oneoff(&mut caller, input, output, count, out).await

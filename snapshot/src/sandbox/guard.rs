@@ -1,4 +1,4 @@
-//! Limits of a running init function.
+//! Limits of a running program.
 
 use std::{
     io,
@@ -15,16 +15,16 @@ const EPOCH: Duration = Duration::from_millis(1);
 /// The time for initialization is over.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the time limit is reached")]
-pub(super) struct Expired;
+pub(crate) struct Expired;
 
 /// Store data which holds a [`Guard`].
-pub(super) trait Guarded: Send + 'static {
+pub(crate) trait Guarded: Send + 'static {
     fn guard(&mut self) -> &mut Guard;
 }
 
 /// Watches over the memory and the time of one run.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     limit: u64,
     used: u64,
     /// How much would have been used if the limit had not been.
@@ -34,23 +34,23 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(memory: u64, timeout: Duration) -> Self {
+    pub(crate) fn new(memory: u64, timeout: Duration) -> Self {
         Self { limit: memory, used: 0, refused: None, deadline: Instant::now().checked_add(timeout) }
     }
 
     /// How much memory was asked for in vain.
-    pub(super) fn refused(&self) -> Option<u64> {
+    pub(crate) fn refused(&self) -> Option<u64> {
         self.refused
     }
 
     /// Ends all limits: reading out the state of a component needs a page and some time.
-    pub(super) fn lift(&mut self) {
+    pub(crate) fn lift(&mut self) {
         self.limit = u64::MAX;
         self.deadline = None;
     }
 
     /// Lets the runtime look at its timers, unless the time is over.
-    pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+    pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => Err(Expired.into()),
             _ => Ok(UpdateDeadline::Yield(1)),
@@ -74,7 +74,7 @@ impl ResourceLimiter for Guard {
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        // Tables cannot grow after instantiation (see `preflight`); this bounds what a module may declare.
+        // Far more than any program has; each entry takes a pointer.
         const MAX_ELEMENTS: usize = 10_000_000;
         Ok(desired <= MAX_ELEMENTS)
     }
@@ -86,7 +86,7 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    pub(super) fn start(engine: &Engine) -> io::Result<Self> {
+    pub(crate) fn start(engine: &Engine) -> io::Result<Self> {
         let alive = Arc::new(());
         let (engine, watched) = (engine.weak(), Arc::downgrade(&alive));
         thread::Builder::new().name("epoch".to_owned()).spawn(move || tick(&engine, &watched))?;

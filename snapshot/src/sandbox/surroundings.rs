@@ -31,36 +31,44 @@ use crate::{
 const SEED: u64 = 0;
 const NANOSECONDS: u64 = 1_000_000_000;
 
+/// What a core module may see: declared inputs, a standing clock, and random numbers which are always the same.
+pub(crate) fn environment(inputs: &Inputs) -> Environment {
+    Environment {
+        args: inputs.args.clone(),
+        env: inputs.env.clone(),
+        dirs: inputs.dirs.clone(),
+        clock: Clock::Fixed(inputs.realtime.saturating_mul(NANOSECONDS)),
+        random: Random::Seeded(SEED),
+    }
+}
+
+/// No input, output to `progress`, and calls to those who are named.
+pub(crate) fn host_options(inputs: &Inputs, progress: &Progress, inbound: Inbound) -> HostOptions {
+    let policy = OutboundPolicy { allow: inputs.outbound.clone(), ..OutboundPolicy::default() };
+    let output = || Output::Stream(Box::new(GuestOutput::new(progress)));
+    HostOptions {
+        extra_env: Box::new(Vec::new),
+        stdin: Input::Empty,
+        stdout: output(),
+        stderr: output(),
+        network: Network { inbound, outbound: Arc::new(Outbound::new(Arc::new(policy))) },
+    }
+}
+
 /// Store data of a core module.
-pub(super) struct ModuleState {
+pub(crate) struct ModuleState {
     host: Host,
     guard: Guard,
     progress: Progress,
 }
 
 impl ModuleState {
-    pub(super) fn new(inputs: &Inputs, guard: Guard, progress: &Progress) -> Self {
-        let environment = Environment {
-            args: inputs.args.clone(),
-            env: inputs.env.clone(),
-            dirs: inputs.dirs.clone(),
-            clock: Clock::Fixed(inputs.realtime.saturating_mul(NANOSECONDS)),
-            random: Random::Seeded(SEED),
-        };
-        let policy = OutboundPolicy { allow: inputs.outbound.clone(), ..OutboundPolicy::default() };
-        let network = Network { inbound: Inbound::Denied, outbound: Arc::new(Outbound::new(Arc::new(policy))) };
-        let output = || Output::Stream(Box::new(GuestOutput::new(progress)));
-        let options = HostOptions {
-            extra_env: Box::new(Vec::new),
-            stdin: Input::Empty,
-            stdout: output(),
-            stderr: output(),
-            network,
-        };
-        Self { host: Host::new(Arc::new(environment), options), guard, progress: Arc::clone(progress) }
+    pub(crate) fn new(inputs: &Inputs, guard: Guard, progress: &Progress) -> Self {
+        let host = Host::new(Arc::new(environment(inputs)), host_options(inputs, progress, Inbound::Denied));
+        Self { host, guard, progress: Arc::clone(progress) }
     }
 
-    pub(super) fn tell(&self, event: Event<'_>) {
+    pub(crate) fn tell(&self, event: Event<'_>) {
         (self.progress)(event);
     }
 }
@@ -78,14 +86,14 @@ impl Guarded for ModuleState {
 }
 
 /// Store data of a component.
-pub(super) struct ComponentState {
+pub(crate) struct ComponentState {
     wasi: WasiCtx,
     table: ResourceTable,
     guard: Guard,
 }
 
 impl ComponentState {
-    pub(super) fn new(inputs: &Inputs, guard: Guard, progress: &Progress) -> Result<Self, DirectoryError> {
+    pub(crate) fn new(inputs: &Inputs, guard: Guard, progress: &Progress) -> Result<Self, DirectoryError> {
         let mut builder = WasiCtxBuilder::new();
         builder
             .args(&inputs.args)

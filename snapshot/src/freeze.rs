@@ -1,0 +1,343 @@
+//! Freezing: a running program, stopped inside of a host call, becomes a module which goes on from there.
+//!
+//! Nothing of the program is instrumented. Wasmtime's debugging interface tells every frame (`capture`); for each of
+//! them, a function is added which holds the rest of its work (`continuation`); the entry leads to the outermost.
+//! The host call in which the program was stopped is made again, so it must not have had an effect.
+
+mod capture;
+mod check;
+mod continuation;
+mod memory;
+mod probes;
+mod program;
+mod relabel;
+mod shadow_stack;
+mod site;
+#[cfg(test)]
+mod theorem;
+mod types;
+mod value;
+mod watched;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use prewasm_artifact::Artifact;
+use prewasm_ext_http::{Frozen, link};
+use wasmtime::{Instance, Module, Store};
+
+use crate::{
+    options::Stop,
+    preflight::Plan,
+    progress::{Event, Progress},
+    sandbox::{Failed, Frames, RunError, START_FUNCTION, Sandbox, during},
+    warm_up::{self, Answer, WarmUpFailure},
+};
+
+use probes::{Dropped, Probed};
+use program::Program;
+use watched::{Stopped, Watched};
+
+pub(crate) use writer::keeps_export;
+
+/// A program frozen while it ran.
+#[derive(Debug)]
+pub(crate) struct FrozenProgram {
+    pub(crate) wasm: Vec<u8>,
+    /// What the host must know to go on.
+    pub(crate) section: Vec<u8>,
+    pub(crate) facts: Facts,
+}
+
+/// What happened, for the report.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// How long the program ran, without compilation.
+    pub(crate) time: Duration,
+    /// The import in whose call it was stopped.
+    pub(crate) stopped_in: String,
+    pub(crate) frames: usize,
+    pub(crate) continuation_bytes: usize,
+    pub(crate) lost_debug_info: bool,
+    /// Bytes of the shadow stack which no function used any more; they are zero now.
+    pub(crate) cleared_stack: u64,
+    /// Host calls by import.
+    pub(crate) host_calls: BTreeMap<String, u64>,
+    pub(crate) listeners: Vec<String>,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// Why a program was not frozen.
+#[derive(Debug, thiserror::Error)]
+pub enum FreezeError {
+    /// It did not come as far as its stop point.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// It came to its end first.
+    #[error("`_start` returned before it reached `{stop}`\n  hint: {hint}")]
+    Ended {
+        /// The stop point.
+        stop: Stop,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// It waits for a connection, which is not where it was to stop.
+    #[error("it waits for a connection, and has not reached `{stop}`\n  hint: use `--until accept`")]
+    Waits {
+        /// The stop point.
+        stop: Stop,
+    },
+    /// A request before the freeze went wrong.
+    #[error(transparent)]
+    WarmUp(#[from] WarmUpFailure),
+    /// Its state cannot be written down.
+    #[error("it cannot be frozen in `{stopped_in}`")]
+    State {
+        /// The import in whose call it was stopped.
+        stopped_in: String,
+        /// What stands against it.
+        #[source]
+        source: Unfreezable,
+    },
+    /// The host holds something for it which cannot be had again.
+    #[error("it cannot be frozen in `{stopped_in}`:{}", list(objections))]
+    Host {
+        /// The import in whose call it was stopped.
+        stopped_in: String,
+        /// What the host holds.
+        objections: Vec<prewasm_ext_http::Unfreezable>,
+    },
+    /// The host's state cannot be encoded.
+    #[error("cannot encode the host's state")]
+    Encode(#[from] serde_json::Error),
+    /// The section of a program which is frozen already is damaged.
+    #[error("its host state is damaged")]
+    Damaged(#[from] prewasm_ext_http::FrozenError),
+    /// The state of a program which is frozen already cannot be had again.
+    #[error("its host state cannot be restored")]
+    Resume(#[from] prewasm_ext_http::ResumeError),
+    /// The frozen program is not what was stopped: a fault of ours.
+    #[error("the frozen program differs from what was stopped, in its {what}; this is a bug")]
+    Differs {
+        /// What differs.
+        what: &'static str,
+    },
+}
+
+fn list(objections: &[prewasm_ext_http::Unfreezable]) -> String {
+    objections.iter().map(|objection| format!("\n  {objection}")).collect()
+}
+
+/// The function which a program starts with.
+pub(crate) const ENTRY: &str = "_start";
+
+/// Runs the program to its stop point, and writes what goes on from there.
+pub(crate) fn freeze(plan: &Plan<'_>, stop: &Stop, progress: &Progress) -> Result<FrozenProgram, FreezeError> {
+    let sandbox = Sandbox::new(plan.options, progress, Frames::Readable)?;
+    let frozen = sandbox.block_on(Freezer { artifact: plan.artifact, stop, sandbox: &sandbox }.freeze());
+    sandbox.close();
+    frozen
+}
+
+struct Freezer<'a> {
+    artifact: &'a Artifact,
+    stop: &'a Stop,
+    sandbox: &'a Sandbox<'a>,
+}
+
+/// A program which has been stopped.
+struct Run {
+    stopped: Stopped,
+    dropped: Dropped,
+    host_calls: BTreeMap<String, u64>,
+    answers: Vec<Answer>,
+    time: Duration,
+}
+
+impl Freezer<'_> {
+    async fn freeze(&self) -> Result<FrozenProgram, FreezeError> {
+        let wasm = self.artifact.bytes();
+        let program = Program::parse(wasm).map_err(|error| self.unfreezable(Unfreezable::Invalid(error)))?;
+        let Run { stopped, dropped, host_calls, answers, time } = self.run(&program).await?;
+        let Stopped { mut capture, host, stopped_in } = stopped;
+        let cleared_stack = shadow_stack::clear(&program, &mut capture.state);
+        let state_error = |source| FreezeError::State { stopped_in: stopped_in.clone(), source };
+        let written = writer::write(&program, &capture, &dropped, ENTRY).map_err(state_error)?;
+        check::check(self.sandbox, self.artifact, &written.wasm, &capture).await?;
+        let listeners = host.listeners().map(|address| address.to_string()).collect();
+        let facts = Facts {
+            time,
+            frames: capture.frames.len(),
+            continuation_bytes: written.continuation_bytes,
+            lost_debug_info: written.lost_debug_info,
+            cleared_stack,
+            host_calls,
+            listeners,
+            answers,
+            stopped_in,
+        };
+        let section = Frozen::new(self.stop.to_string(), host).to_section()?;
+        Ok(FrozenProgram { wasm: written.wasm, section, facts })
+    }
+
+    fn unfreezable(&self, source: Unfreezable) -> FreezeError {
+        FreezeError::State { stopped_in: self.stop.to_string(), source }
+    }
+
+    async fn run(&self, program: &Program<'_>) -> Result<Run, FreezeError> {
+        let Sandbox { engine, options, .. } = self.sandbox;
+        let probed = Probed::new(program).map_err(|source| self.unfreezable(source))?;
+        let module = Module::new(engine, &probed.wasm).map_err(RunError::Compile)?;
+        let linker = link::linker::<Watched>(engine).map_err(RunError::Engine)?;
+        let (state, connector) = Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox)?;
+        let mut store = self.sandbox.store(state)?;
+        let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
+
+        let start = Instant::now();
+        (self.sandbox.progress)(Event::Initializing { function: ENTRY });
+        let guest = async {
+            let instance = Instance::new_async(&mut store, &module, &externs).await.map_err(during(START_FUNCTION))?;
+            let entry = instance.get_typed_func::<(), ()>(&mut store, ENTRY).map_err(during(ENTRY))?;
+            entry.call_async(&mut store, ()).await.map_err(during(ENTRY))
+        };
+        let both = alongside(guest, warm_up::drive(&connector, &options.warm_ups));
+        let result = self.sandbox.within_limits(both).await;
+        let time = start.elapsed();
+        let answers = self.judge(&mut store, result)?;
+
+        self.sandbox.lift_limits(&mut store)?;
+        let host_calls = store.data_mut().take_host_calls();
+        let stopped = store.data_mut().take_stopped();
+        let mut stopped = stopped.ok_or(FreezeError::Waits { stop: self.stop.clone() })??;
+        let dropped = probed.ask(&mut store, stopped.capture.instance).await.map_err(RunError::Engine)?;
+        probed.translate(&mut stopped.capture, program.shape().imported_functions);
+        Ok(Run { stopped, dropped, host_calls, answers, time })
+    }
+
+    /// Tells a program which was stopped from one which failed.
+    fn judge(&self, store: &mut Store<Watched>, result: Option<Both>) -> Result<Vec<Answer>, FreezeError> {
+        let Some(Both { guest, answers }) = result else { return Err(self.sandbox.timed_out(ENTRY).into()) };
+        let answers = answers.transpose()?;
+        if store.data().is_stopped() {
+            return Ok(answers.unwrap_or_default());
+        }
+        match guest {
+            Some(Err(failed)) if failed.error.is::<link::ServedOut>() => {
+                Err(FreezeError::Waits { stop: self.stop.clone() })
+            }
+            Some(Err(failed)) => Err(self.sandbox.judge(store, failed, self.hint()).into()),
+            Some(Ok(())) | None => Err(FreezeError::Ended { stop: self.stop.clone(), hint: self.hint() }),
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self.stop {
+            Stop::Accept => "a server must listen and wait for connections; look at what it printed",
+            Stop::Pure => "it has no effect before which it could be stopped: there is nothing to snapshot",
+            Stop::Marker | Stop::Import { .. } => "that function must be called on its way; look at what it printed",
+        }
+    }
+}
+
+/// How the guest and its client ended.
+struct Both {
+    /// `None` if the client failed first.
+    guest: Option<Result<(), Failed>>,
+    /// `None` if the guest ended first.
+    answers: Option<Result<Vec<Answer>, WarmUpFailure>>,
+}
+
+/// Runs the guest to its end, and the client beside it. If the client fails, the guest is given up.
+async fn alongside(
+    guest: impl Future<Output = Result<(), Failed>>,
+    client: impl Future<Output = Result<Vec<Answer>, WarmUpFailure>>,
+) -> Both {
+    let (mut guest, mut client) = (pin!(guest), pin!(client));
+    let mut answers = None;
+    poll_fn(|cx| {
+        if answers.is_none()
+            && let Poll::Ready(result) = client.as_mut().poll(cx)
+        {
+            let has_failed = result.is_err();
+            answers = Some(result);
+            if has_failed {
+                return Poll::Ready(Both { guest: None, answers: answers.take() });
+            }
+        }
+        guest.as_mut().poll(cx).map(|guest| Both { guest: Some(guest), answers: answers.take() })
+    })
+    .await
+}
+
+/// Why a stopped program cannot be frozen.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfreezable {
+    /// The host was called, but not by code of the program.
+    #[error("the host function is exported: no code of the program is running")]
+    NoFrame,
+    /// The host has called the program again from inside of a host call.
+    #[error("the host has called into the program while a host call was under way")]
+    Reentered,
+    /// Code of more than one instance waits.
+    #[error("code of several instances is running")]
+    SeveralInstances,
+    /// A start function has no frame which can be continued.
+    #[error("it is in its start section, which cannot be continued\n  hint: do the work in `_start`")]
+    NotAFunction,
+    /// A reference to something outside of the module, or to an object of the garbage collector.
+    #[error("{place} holds a reference to an object of the host or of the garbage collector")]
+    Reference {
+        /// Where it is.
+        place: String,
+    },
+    /// A function reference which leads out of the module.
+    #[error("{place} refers to a function which is not of the module")]
+    ForeignFunction {
+        /// Where it is.
+        place: String,
+    },
+    /// A null reference of a type which cannot be spelled.
+    #[error("a null reference of a concrete type waits on the operand stack")]
+    NullOfUnknownType,
+    /// A local which cannot be declared before it has a value.
+    #[error("function {function} has a local of a non-nullable reference type")]
+    NonNullableLocal {
+        /// The function's index.
+        function: u32,
+    },
+    /// A table whose entries start with something else than null, and whose content has changed.
+    #[error("table {table} has an initial value, and code changes tables")]
+    TableInitializer {
+        /// The table's index.
+        table: usize,
+    },
+    /// Whether an element segment was dropped cannot be found out.
+    #[error("whether element segment {segment} was dropped cannot be found out: no table has its type")]
+    DroppedElements {
+        /// The segment's index.
+        segment: u32,
+    },
+    /// A frame's place in its function was not found: a fault of ours or of the engine's.
+    #[error("the place of a frame was not found: function {function}, offset {pc:#x}; this is a bug")]
+    UnknownPlace {
+        /// The function's index.
+        function: u32,
+        /// Offset in the module.
+        pc: usize,
+    },
+    /// Something in the module has no other spelling: a fault of ours.
+    #[error("a construct of the module cannot be written down again; this is a bug")]
+    Reencode,
+    /// The module does not parse, although it was validated.
+    #[error("the module does not parse")]
+    Invalid(#[source] wasmparser::BinaryReaderError),
+    /// The engine does not tell what was asked.
+    #[error("the engine cannot tell the program's state")]
+    Debugger(#[source] wasmtime::Error),
+}

@@ -1,0 +1,53 @@
+//! Runs a frozen program to its first host call, where it must be what was stopped.
+
+use prewasm_artifact::Artifact;
+use prewasm_ext_http::link;
+use wasmtime::{Instance, Module};
+
+use super::{ENTRY, FreezeError, Unfreezable, capture::Capture, program::Program, watched::Watched};
+use crate::sandbox::{RunError, Sandbox};
+
+/// Compares the host call, memories, globals, tables and the locals of all frames.
+pub(super) async fn check(
+    sandbox: &Sandbox<'_>,
+    artifact: &Artifact,
+    frozen: &[u8],
+    stopped: &Capture,
+) -> Result<(), FreezeError> {
+    let resumed = first_call(sandbox, artifact, frozen).await?;
+    let locals = |capture: &Capture| capture.frames.iter().map(|frame| frame.locals.clone()).collect::<Vec<_>>();
+    let differs = |what| Err(FreezeError::Differs { what });
+    if resumed.call != stopped.call {
+        return differs("host call");
+    }
+    if resumed.state.memories != stopped.state.memories {
+        return differs("memories");
+    }
+    if resumed.state.globals != stopped.state.globals {
+        return differs("globals");
+    }
+    if resumed.state.tables != stopped.state.tables {
+        return differs("tables");
+    }
+    if locals(&resumed) != locals(stopped) {
+        return differs("frames");
+    }
+    Ok(())
+}
+
+async fn first_call(sandbox: &Sandbox<'_>, artifact: &Artifact, frozen: &[u8]) -> Result<Capture, FreezeError> {
+    let invalid = |error| FreezeError::State { stopped_in: ENTRY.to_owned(), source: Unfreezable::Invalid(error) };
+    let shape = Program::parse(frozen).map_err(invalid)?.shape();
+    let module = Module::new(&sandbox.engine, frozen).map_err(RunError::Compile)?;
+    let linker = link::linker::<Watched>(&sandbox.engine).map_err(RunError::Engine)?;
+    let mut store = sandbox.store(Watched::until_first_call(artifact, shape, sandbox))?;
+    let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
+    let run = async {
+        let instance = Instance::new_async(&mut store, &module, &externs).await?;
+        instance.get_typed_func::<(), ()>(&mut store, ENTRY)?.call_async(&mut store, ()).await
+    };
+    // How it ends is no news: it is stopped.
+    let _ = sandbox.within_limits(run).await;
+    let stopped = store.data_mut().take_stopped().ok_or(FreezeError::Differs { what: "first host call" })?;
+    Ok(stopped?.capture)
+}

@@ -1,0 +1,174 @@
+//! A module in its parts, as far as freezing needs them.
+
+use std::collections::BTreeSet;
+
+use wasmparser::{BlockType, CompositeInnerType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType};
+
+use super::capture::Shape;
+
+/// Parameter and result types.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Signature {
+    pub(super) params: Vec<ValType>,
+    pub(super) results: Vec<ValType>,
+}
+
+/// A valid module.
+pub(crate) struct Program<'a> {
+    pub(super) wasm: &'a [u8],
+    pub(super) payloads: Vec<Payload<'a>>,
+    /// By type index; `None` for types of other things than functions.
+    ///
+    /// They are read from the section, not asked of the validator, which numbers types its own way.
+    types: Vec<Option<Signature>>,
+    /// Imported functions come first.
+    imported_functions: u32,
+    /// The type index of each function.
+    function_types: Vec<u32>,
+    /// The bodies of those which are not imported.
+    pub(super) bodies: Vec<FunctionBody<'a>>,
+    pub(super) code: Code,
+}
+
+/// What code contains.
+#[derive(Debug, Default)]
+pub(super) struct Code {
+    /// Instructions which change or grow tables.
+    pub(super) changes_tables: bool,
+    /// Instructions which name data or element segments.
+    pub(super) uses_segments: bool,
+    /// Data segments which may be dropped.
+    pub(super) drops_data: BTreeSet<u32>,
+    /// Element segments which may be dropped.
+    pub(super) drops_elements: BTreeSet<u32>,
+    /// Functions which `ref.func` names: each must stay declared outside of code.
+    pub(super) references: BTreeSet<u32>,
+}
+
+impl<'a> Program<'a> {
+    pub(crate) fn parse(wasm: &'a [u8]) -> wasmparser::Result<Self> {
+        let mut program = Self {
+            wasm,
+            payloads: Vec::new(),
+            types: Vec::new(),
+            imported_functions: 0,
+            function_types: Vec::new(),
+            bodies: Vec::new(),
+            code: Code::default(),
+        };
+        for payload in Parser::new(0).parse_all(wasm) {
+            let payload = payload?;
+            program.visit(&payload)?;
+            program.payloads.push(payload);
+        }
+        Ok(program)
+    }
+
+    fn visit(&mut self, payload: &Payload<'a>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section.clone() {
+                    for ty in group?.types() {
+                        self.types.push(match &ty.composite_type.inner {
+                            CompositeInnerType::Func(function) => Some(Signature {
+                                params: function.params().to_vec(),
+                                results: function.results().to_vec(),
+                            }),
+                            _ => None,
+                        });
+                    }
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.clone().into_imports() {
+                    if let TypeRef::Func(ty) | TypeRef::FuncExact(ty) = import?.ty {
+                        self.function_types.push(ty);
+                        self.imported_functions += 1;
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section.clone() {
+                    self.function_types.push(ty?);
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                self.code.visit(body)?;
+                self.bodies.push(body.clone());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        Shape { imported_functions: self.imported_functions, changes_tables: self.code.changes_tables }
+    }
+
+    /// How many functions there are, imports included.
+    pub(super) fn functions(&self) -> u32 {
+        u32::try_from(self.function_types.len()).expect("function indices are 32 bits wide")
+    }
+
+    /// How many types there are.
+    pub(super) fn type_count(&self) -> u32 {
+        u32::try_from(self.types.len()).expect("type indices are 32 bits wide")
+    }
+
+    /// The body of a function which is not imported.
+    pub(super) fn body(&self, function: u32) -> &FunctionBody<'a> {
+        &self.bodies[(function - self.imported_functions) as usize]
+    }
+
+    pub(super) fn signature(&self, function: u32) -> &Signature {
+        self.function_type(self.function_types[function as usize])
+    }
+
+    /// What a block takes and leaves.
+    pub(super) fn block(&self, ty: BlockType) -> Signature {
+        match ty {
+            BlockType::Empty => Signature::default(),
+            BlockType::Type(result) => Signature { params: Vec::new(), results: vec![result] },
+            BlockType::FuncType(index) => self.function_type(index).clone(),
+        }
+    }
+
+    fn function_type(&self, index: u32) -> &Signature {
+        self.types[index as usize].as_ref().expect("the module is valid, and this is a function's type")
+    }
+}
+
+impl Code {
+    fn visit(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
+        for operator in body.get_operators_reader()? {
+            match operator? {
+                Operator::TableSet { .. }
+                | Operator::TableGrow { .. }
+                | Operator::TableFill { .. }
+                | Operator::TableCopy { .. } => self.changes_tables = true,
+                Operator::TableInit { .. } => {
+                    self.changes_tables = true;
+                    self.uses_segments = true;
+                }
+                Operator::MemoryInit { .. }
+                | Operator::ArrayNewData { .. }
+                | Operator::ArrayInitData { .. }
+                | Operator::ArrayNewElem { .. }
+                | Operator::ArrayInitElem { .. } => self.uses_segments = true,
+                Operator::DataDrop { data_index } => {
+                    self.uses_segments = true;
+                    self.drops_data.insert(data_index);
+                }
+                Operator::ElemDrop { elem_index } => {
+                    self.uses_segments = true;
+                    self.drops_elements.insert(elem_index);
+                }
+                Operator::RefFunc { function_index } => {
+                    self.references.insert(function_index);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! Store data of a program which runs towards its stop point: each host call is looked at before it is made.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prewasm_artifact::{Artifact, Import, MARKER};
+use prewasm_ext_http::{
+    Connector, Frozen, Host, HostState, HostView, Inbound, Upcoming, link::ServedOut, virtual_inbound,
+};
+use wasmtime::{Caller, Val};
+
+use super::{
+    FreezeError, Unfreezable,
+    capture::{Capture, Shape, capture},
+};
+use crate::{
+    options::Stop,
+    sandbox::{Guard, Guarded, Sandbox, environment, host_options},
+};
+
+/// A program in the host call in which it was stopped.
+pub(super) struct Stopped {
+    pub(super) capture: Capture,
+    pub(super) host: HostState,
+    /// The import, as it is printed.
+    pub(super) stopped_in: String,
+}
+
+/// The guest is where it was to be.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the guest is stopped")]
+struct StopHere;
+
+/// When the guest is stopped.
+#[derive(Clone, Debug)]
+pub(super) enum Rule {
+    /// At the user's stop point.
+    Until(Stop),
+    /// Before its first host call.
+    FirstCall,
+}
+
+pub(super) struct Watched {
+    host: Host,
+    guard: Guard,
+    rule: Rule,
+    shape: Shape,
+    /// Imported functions, by index.
+    imports: Vec<Import>,
+    /// How often each was called.
+    counts: Vec<u64>,
+    /// The host call which is under way.
+    pending: Option<(u32, Vec<Val>)>,
+    stopped: Option<Result<Stopped, FreezeError>>,
+}
+
+impl Watched {
+    /// The state for a run, and who connects to it. A program which is frozen already goes on with its host state.
+    pub(super) fn new(
+        artifact: &Artifact,
+        stop: Stop,
+        shape: Shape,
+        sandbox: &Sandbox<'_>,
+    ) -> Result<(Self, Connector), FreezeError> {
+        let (inbound, connector) = virtual_inbound();
+        let environment = Arc::new(environment(&sandbox.options.inputs));
+        let options = host_options(&sandbox.options.inputs, sandbox.progress, Inbound::Virtual(inbound));
+        let host = match artifact.frozen() {
+            Some(section) => Host::resume(environment, options, &Frozen::parse(section)?.host)?,
+            None => Host::new(environment, options),
+        };
+        Ok((Self::with(host, artifact, Rule::Until(stop), shape, sandbox), connector))
+    }
+
+    /// The state for a run which ends before its first host call.
+    pub(super) fn until_first_call(artifact: &Artifact, shape: Shape, sandbox: &Sandbox<'_>) -> Self {
+        let inputs = &sandbox.options.inputs;
+        let options = host_options(inputs, sandbox.progress, Inbound::Denied);
+        let host = Host::new(Arc::new(environment(inputs)), options);
+        Self::with(host, artifact, Rule::FirstCall, shape, sandbox)
+    }
+
+    fn with(host: Host, artifact: &Artifact, rule: Rule, shape: Shape, sandbox: &Sandbox<'_>) -> Self {
+        let imports: Vec<_> = artifact.imports().iter().filter(|import| import.signature.is_some()).cloned().collect();
+        let counts = vec![0; imports.len()];
+        Self { host, guard: sandbox.guard(), rule, shape, imports, counts, pending: None, stopped: None }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    pub(super) fn take_stopped(&mut self) -> Option<Result<Stopped, FreezeError>> {
+        self.stopped.take()
+    }
+
+    /// Host calls by import.
+    pub(super) fn take_host_calls(&mut self) -> BTreeMap<String, u64> {
+        let names = self.imports.iter().map(|import| format!("{}.{}", import.module, import.name));
+        names.zip(self.counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn stops_before(&self, call: &Upcoming<'_>) -> bool {
+        match &self.rule {
+            Rule::FirstCall => true,
+            Rule::Until(Stop::Pure) => call.has_effect(),
+            Rule::Until(Stop::Marker) => call.module() == MARKER,
+            Rule::Until(Stop::Import { module, name }) => call.module() == module && call.name() == name,
+            Rule::Until(Stop::Accept) => false,
+        }
+    }
+}
+
+impl HostView for Watched {
+    const WATCHES: bool = true;
+
+    fn host(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
+    fn before(caller: &mut Caller<'_, Self>, call: &Upcoming<'_>) -> wasmtime::Result<()> {
+        let state = caller.data_mut();
+        let index = state.imports.iter().position(|import| call.is(import));
+        let index = index.ok_or_else(|| wasmtime::format_err!("a call of what is not imported"))?;
+        state.pending = Some((u32::try_from(index)?, call.arguments().to_vec()));
+        if state.stops_before(call) {
+            return Err(stop(caller));
+        }
+        caller.data_mut().counts[index] += 1;
+        Ok(())
+    }
+
+    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Error {
+        match caller.data().rule {
+            Rule::Until(Stop::Accept) => {
+                // The call has only waited. It will be made again, and is counted then.
+                if let Some((index, _)) = caller.data().pending {
+                    caller.data_mut().counts[index as usize] -= 1;
+                }
+                stop(caller)
+            }
+            _ => ServedOut.into(),
+        }
+    }
+}
+
+/// Reads the guest's state, and ends it.
+fn stop(caller: &mut Caller<'_, Watched>) -> wasmtime::Error {
+    let stopped = read(caller);
+    caller.data_mut().stopped = Some(stopped);
+    StopHere.into()
+}
+
+fn read(caller: &mut Caller<'_, Watched>) -> Result<Stopped, FreezeError> {
+    let pending = caller.data_mut().pending.take();
+    let shape = caller.data().shape;
+    let (import, arguments) = pending.ok_or(FreezeError::Differs { what: "host call" })?;
+    let called = &caller.data().imports[import as usize];
+    let stopped_in = format!("{}.{}", called.module, called.name);
+    let state = |source: Unfreezable| FreezeError::State { stopped_in: stopped_in.clone(), source };
+    let capture = capture(caller, shape, import, &arguments).map_err(state)?;
+    let host = caller.data_mut().host.freeze();
+    let host = host.map_err(|objections| FreezeError::Host { stopped_in: stopped_in.clone(), objections })?;
+    Ok(Stopped { capture, host, stopped_in })
+}
+
+impl Guarded for Watched {
+    fn guard(&mut self) -> &mut Guard {
+        &mut self.guard
+    }
+}
