@@ -38,6 +38,9 @@ pub struct HostState {
     closed_stdio: Vec<i32>,
     /// By descriptor, in order.
     sockets: Vec<FrozenSocket>,
+    /// If the guest was stopped in a poll: what the realtime clock told then, in nanoseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    polling_since: Option<u64>,
 }
 
 /// As it is read, before anything but the form is checked.
@@ -47,6 +50,8 @@ struct RawHostState {
     monotonic: u64,
     closed_stdio: Vec<i32>,
     sockets: Vec<FrozenSocket>,
+    #[serde(default)]
+    polling_since: Option<u64>,
 }
 
 /// Why a section `prewasm.frozen` cannot be used.
@@ -233,13 +238,20 @@ impl HostState {
     pub fn monotonic(&self) -> u64 {
         self.monotonic
     }
+
+    /// The guest was stopped in a poll, at `realtime` nanoseconds since the Unix epoch. What that poll waits for by the
+    /// realtime clock comes as much later as the program is resumed.
+    #[must_use]
+    pub fn while_polling(self, realtime: u64) -> Self {
+        Self { polling_since: Some(realtime), ..self }
+    }
 }
 
 impl TryFrom<RawHostState> for HostState {
     type Error = InvalidHostState;
 
     fn try_from(raw: RawHostState) -> Result<Self, Self::Error> {
-        let RawHostState { monotonic, closed_stdio, sockets } = raw;
+        let RawHostState { monotonic, closed_stdio, sockets, polling_since } = raw;
         if monotonic > LATEST_MONOTONIC {
             return Err(InvalidHostState::Clock { monotonic });
         }
@@ -251,7 +263,7 @@ impl TryFrom<RawHostState> for HostState {
             return Err(InvalidHostState::Order);
         }
         sockets.iter().try_for_each(FrozenSocket::check)?;
-        Ok(Self { monotonic, closed_stdio, sockets })
+        Ok(Self { monotonic, closed_stdio, sockets, polling_since })
     }
 }
 
@@ -271,7 +283,7 @@ impl Host {
         }
         let closed_stdio = (0..=2).filter(|fd| !self.wasi.stdio.is_open(*fd)).collect();
         let monotonic = self.wasi.clock.monotonic().min(LATEST_MONOTONIC);
-        Ok(HostState { monotonic, closed_stdio, sockets })
+        Ok(HostState { monotonic, closed_stdio, sockets, polling_since: None })
     }
 
     /// The host's side of a new instance of a frozen program. On a virtual network only what the network denies
@@ -281,7 +293,7 @@ impl Host {
     /// [`ResumeError`], naming the address at fault.
     pub fn resume(environment: Arc<Environment>, options: HostOptions, state: &HostState) -> Result<Self, ResumeError> {
         let mut host = Self::new(environment, options);
-        host.wasi.resume_clock(state.monotonic);
+        host.wasi.resume_clock(state.monotonic, state.polling_since);
         for fd in &state.closed_stdio {
             // One that is not open cannot be: this host is new.
             let _ = host.wasi.stdio.close(*fd);

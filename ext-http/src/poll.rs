@@ -59,14 +59,15 @@ pub(crate) async fn poll(host: &mut Host, subscriptions: &[Subscription]) -> Res
 }
 
 /// How long until each clock subscription is due.
-fn deadlines(host: &Host, subscriptions: &[Subscription]) -> Vec<Option<Duration>> {
+fn deadlines(host: &mut Host, subscriptions: &[Subscription]) -> Vec<Option<Duration>> {
+    let delay = host.wasi.clock.take_delay();
     let clock = &host.wasi.clock;
     let until = |id, at: u64| Duration::from_nanos(at.saturating_sub(clock.peek(id).unwrap_or(at)));
     subscriptions
         .iter()
         .map(|subscription| match subscription.interest {
             Interest::Timeout(Timeout::Relative(nanoseconds)) => Some(Duration::from_nanos(nanoseconds)),
-            Interest::Timeout(Timeout::AbsoluteRealtime(at)) => Some(until(0, at)),
+            Interest::Timeout(Timeout::AbsoluteRealtime(at)) => Some(until(0, at.saturating_add(delay))),
             Interest::Timeout(Timeout::AbsoluteMonotonic(at)) => Some(until(1, at)),
             _ => None,
         })

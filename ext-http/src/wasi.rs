@@ -66,8 +66,8 @@ impl Wasi {
     }
 
     /// Lets the monotonic clock go on from here.
-    pub(crate) fn resume_clock(&mut self, monotonic: u64) {
-        self.clock = clock::Clocks::resumed(self.environment.clock, monotonic);
+    pub(crate) fn resume_clock(&mut self, monotonic: u64, polling_since: Option<u64>) {
+        self.clock = clock::Clocks::resumed(self.environment.clock, monotonic, polling_since);
     }
 
     fn env(&self) -> impl Iterator<Item = String> {

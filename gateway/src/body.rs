@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     guest::{command::CommandBody, component::ComponentBody, socket::SocketBody},
@@ -20,6 +20,10 @@ use crate::{
 /// How much of a request's body a guest sees at once with its head: public guests take the first short read for the
 /// whole request.
 const GATHERED: usize = 64 * 1024;
+
+/// How much, and how long, is read of a body which nobody wants.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Why a body breaks off; the connection is aborted, so that nobody takes it for complete.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,33 @@ pub(crate) struct RequestBody {
     left: u64,
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.rest.take().map(linger);
+    }
+}
+
+/// Reads on for a while where nobody wants the rest of a body. If the connection were closed with bytes unread, the
+/// client would be told of a reset, and could lose the answer (RFC 9112, 9.6).
+fn linger(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    let drain = async move {
+        let mut left = LINGER_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Without a runtime, the connection is gone already.
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(LINGER_TIME, drain));
+    }
+}
+
 /// Why a request's body ends early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestBodyError {
@@ -101,35 +132,43 @@ impl RequestBody {
 
     /// Takes the body as it comes.
     pub(crate) fn stream(body: Incoming, limit: u64) -> Result<Self, Failure> {
-        let too_large = body.size_hint().lower() > limit;
-        if too_large {
-            Err(Failure::BodyTooLarge { limit })
-        } else {
-            Ok(Self { gathered: Bytes::new(), rest: Some(body), left: limit })
-        }
-    }
-
-    async fn gather_up_to(mut body: Incoming, target: usize, limit: u64, time: Duration) -> Result<Self, Failure> {
-        if body.is_end_stream() {
-            return Ok(Self { gathered: Bytes::new(), rest: None, left: 0 });
-        }
         if body.size_hint().lower() > limit {
+            linger(body);
             return Err(Failure::BodyTooLarge { limit });
         }
+        Ok(Self { gathered: Bytes::new(), rest: Some(body), left: limit })
+    }
+
+    async fn gather_up_to(body: Incoming, target: usize, limit: u64, time: Duration) -> Result<Self, Failure> {
+        if body.is_end_stream() {
+            return Ok(Self::empty());
+        }
+        let mut request = Self::stream(body, limit)?;
+        let gathered = timeout(time, request.read_up_to(target, limit)).await;
+        request.gathered = gathered.map_err(|_| Failure::BodyTimeout { limit: time })??;
+        Ok(request)
+    }
+
+    /// Reads until `target` bytes are there, or all.
+    async fn read_up_to(&mut self, target: usize, limit: u64) -> Result<Bytes, Failure> {
         let mut gathered = BytesMut::new();
-        let mut left = limit;
-        let read = async {
-            while gathered.len() < target {
-                let Some(frame) = body.frame().await else { return Ok(true) };
+        while let Some(rest) = &mut self.rest
+            && gathered.len() < target
+        {
+            match rest.frame().await {
                 // Trailers are not passed on.
-                let Ok(data) = frame.map_err(Failure::BodyRead)?.into_data() else { continue };
-                left = left.checked_sub(data.len() as u64).ok_or(Failure::BodyTooLarge { limit })?;
-                gathered.extend_from_slice(&data);
+                Some(frame) => {
+                    let Ok(data) = frame.map_err(Failure::BodyRead)?.into_data() else { continue };
+                    self.left = self.left.checked_sub(data.len() as u64).ok_or(Failure::BodyTooLarge { limit })?;
+                    gathered.extend_from_slice(&data);
+                }
+                None => self.rest = None,
             }
-            Ok(body.is_end_stream())
-        };
-        let is_complete = timeout(time, read).await.map_err(|_| Failure::BodyTimeout { limit: time })??;
-        Ok(Self { gathered: gathered.freeze(), rest: (!is_complete).then_some(body), left })
+            if self.rest.as_ref().is_some_and(Body::is_end_stream) {
+                self.rest = None;
+            }
+        }
+        Ok(gathered.freeze())
     }
 
     /// No body.
@@ -160,7 +199,7 @@ impl Body for RequestBody {
             let Some(frame) = std::task::ready!(Pin::new(rest).poll_frame(cx)) else { return Poll::Ready(None) };
             let Ok(data) = frame?.into_data() else { continue };
             let Some(left) = self.left.checked_sub(data.len() as u64) else {
-                self.rest = None;
+                self.rest.take().map(linger);
                 return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
             };
             self.left = left;

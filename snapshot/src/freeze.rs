@@ -21,6 +21,7 @@ mod watched;
 mod writer;
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     future::poll_fn,
     pin::pin,
@@ -36,7 +37,7 @@ use crate::{
     options::Stop,
     preflight::Plan,
     progress::{Event, Progress},
-    sandbox::{Failed, Frames, RunError, START_FUNCTION, Sandbox, during},
+    sandbox::{Failed, Frames, Paused, RunError, START_FUNCTION, Sandbox, during},
     warm_up::{self, Answer, WarmUpFailure},
 };
 
@@ -96,6 +97,15 @@ pub enum FreezeError {
     /// A request before the freeze went wrong.
     #[error(transparent)]
     WarmUp(#[from] WarmUpFailure),
+    /// It failed over a request before the freeze.
+    #[error("`{request}` was not answered")]
+    FailedAt {
+        /// The request.
+        request: String,
+        /// What happened instead.
+        #[source]
+        source: RunError,
+    },
     /// Its state cannot be written down.
     #[error("it cannot be frozen in `{stopped_in}`")]
     State {
@@ -196,6 +206,7 @@ impl Freezer<'_> {
         let module = Module::new(engine, &probed.wasm).map_err(RunError::Compile)?;
         let linker = link::linker::<Watched>(engine).map_err(RunError::Engine)?;
         let (state, connector) = Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox)?;
+        let paused = state.paused();
         let mut store = self.sandbox.store(state)?;
         let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
 
@@ -204,12 +215,19 @@ impl Freezer<'_> {
         let guest = async {
             let instance = Instance::new_async(&mut store, &module, &externs).await.map_err(during(START_FUNCTION))?;
             let entry = instance.get_typed_func::<(), ()>(&mut store, ENTRY).map_err(during(ENTRY))?;
+            store.data_mut().enter();
             entry.call_async(&mut store, ()).await.map_err(during(ENTRY))
         };
-        let both = alongside(guest, warm_up::drive(&connector, &options.warm_ups));
+        let under_way = Cell::new(None);
+        let both = alongside(guest, &paused, warm_up::drive(&connector, &options.warm_ups, &under_way));
         let result = self.sandbox.within_limits(both).await;
         let time = start.elapsed();
-        let answers = self.judge(&mut store, result)?;
+        let answers = self.judge(&mut store, result).map_err(|error| match (error, under_way.get()) {
+            (FreezeError::Run(source), Some(index)) => {
+                FreezeError::FailedAt { request: options.warm_ups[index].to_string(), source }
+            }
+            (error, _) => error,
+        })?;
 
         self.sandbox.lift_limits(&mut store)?;
         let host_calls = store.data_mut().take_host_calls();
@@ -254,14 +272,22 @@ struct Both {
 }
 
 /// Runs the guest to its end, and the client beside it. If the client fails, the guest is given up.
+///
+/// The client gets its turn only when the guest waits, not when the clock has interrupted it: what a guest has read and
+/// written by a certain instruction must not depend on the machine's speed.
 async fn alongside(
     guest: impl Future<Output = Result<(), Failed>>,
+    paused: &Paused,
     client: impl Future<Output = Result<Vec<Answer>, WarmUpFailure>>,
 ) -> Both {
     let (mut guest, mut client) = (pin!(guest), pin!(client));
     let mut answers = None;
     poll_fn(|cx| {
+        if let Poll::Ready(guest) = guest.as_mut().poll(cx) {
+            return Poll::Ready(Both { guest: Some(guest), answers: answers.take() });
+        }
         if answers.is_none()
+            && !paused.take()
             && let Poll::Ready(result) = client.as_mut().poll(cx)
         {
             let has_failed = result.is_err();
@@ -270,7 +296,7 @@ async fn alongside(
                 return Poll::Ready(Both { guest: None, answers: answers.take() });
             }
         }
-        guest.as_mut().poll(cx).map(|guest| Both { guest: Some(guest), answers: answers.take() })
+        Poll::Pending
     })
     .await
 }

@@ -15,7 +15,7 @@ use crate::{
     progress::Progress,
 };
 
-pub(crate) use guard::{Guard, Guarded};
+pub(crate) use guard::{Guard, Guarded, Paused};
 pub(crate) use surroundings::{ComponentState, ModuleState, environment, host_options};
 
 use guard::{Expired, Ticker};

@@ -1,6 +1,7 @@
 //! Requests which a server answers before it is frozen: as a line of text, and as it is sent.
 
 use std::{
+    cell::Cell,
     fmt,
     future::poll_fn,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -133,11 +134,18 @@ pub(crate) struct Answer {
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 49151);
 
 /// Sends the requests one after the other, each on a connection of its own, and declares that no more will come.
-pub(crate) async fn drive(connector: &Connector, warm_ups: &[WarmUp]) -> Result<Vec<Answer>, WarmUpFailure> {
+/// `under_way` tells which one waits for its answer.
+pub(crate) async fn drive(
+    connector: &Connector,
+    warm_ups: &[WarmUp],
+    under_way: &Cell<Option<usize>>,
+) -> Result<Vec<Answer>, WarmUpFailure> {
     let mut answers = Vec::new();
-    for warm_up in warm_ups {
+    for (index, warm_up) in warm_ups.iter().enumerate() {
+        under_way.set(Some(index));
         answers.push(warm_up.send(connector.connect(PEER)).await?);
     }
+    under_way.set(None);
     connector.close();
     Ok(answers)
 }

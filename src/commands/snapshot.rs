@@ -192,7 +192,7 @@ fn class(error: &BuildError) -> Class {
             InitializeError::NoInit { .. } | InitializeError::Record(_) => Class::Rejected,
         },
         BuildError::Freeze { source, .. } => match source {
-            FreezeError::Run(error) => class_of_run(error),
+            FreezeError::Run(error) | FreezeError::FailedAt { source: error, .. } => class_of_run(error),
             FreezeError::Ended { .. } | FreezeError::Waits { .. } => Class::Guest,
             FreezeError::WarmUp(WarmUpFailure::File { .. }) => Class::Usage,
             FreezeError::WarmUp(WarmUpFailure::NoAnswer { .. } | WarmUpFailure::Status { .. }) => Class::Guest,

@@ -21,6 +21,8 @@ pub(crate) struct Clocks {
     start: Instant,
     /// The monotonic clock: at `start` of the system's, and now of a fixed one.
     monotonic: u64,
+    /// What the realtime clock told when the poll was frozen which the guest makes first.
+    polling_since: Option<u64>,
 }
 
 const REALTIME: i32 = 0;
@@ -36,12 +38,20 @@ pub(crate) const LATEST_MONOTONIC: u64 = 1 << 62;
 
 impl Clocks {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self::resumed(clock, 0)
+        Self::resumed(clock, 0, None)
     }
 
-    /// Clocks whose monotonic one goes on from `monotonic`.
-    pub(crate) fn resumed(clock: Clock, monotonic: u64) -> Self {
-        Self { clock, start: Instant::now(), monotonic }
+    /// Clocks whose monotonic one goes on from `monotonic`. The first poll has begun when the realtime clock told
+    /// `polling_since`.
+    pub(crate) fn resumed(clock: Clock, monotonic: u64, polling_since: Option<u64>) -> Self {
+        Self { clock, start: Instant::now(), monotonic, polling_since }
+    }
+
+    /// How much later it is on the realtime clock than the poll which begins now believes; only the first one can be
+    /// mistaken.
+    pub(crate) fn take_delay(&mut self) -> u64 {
+        let since = self.polling_since.take();
+        since.map_or(0, |since| self.peek(REALTIME).map_or(0, |now| now.saturating_sub(since)))
     }
 
     /// Nanoseconds on the clock `id` of WASI preview 1, as a guest reads it. The two CPU clocks are not provided.
@@ -124,10 +134,18 @@ mod tests {
             first.now(MONOTONIC).expect("known");
         }
         assert_eq!(first.monotonic(), 1_000 + 500 * 1_000, "short steps first");
-        let mut second = Clocks::resumed(Clock::Fixed(9), first.monotonic());
+        let mut second = Clocks::resumed(Clock::Fixed(9), first.monotonic(), None);
         assert_eq!(second.now(MONOTONIC), first.now(MONOTONIC));
-        let system = Clocks::resumed(Clock::System, 5_000_000_000_000);
+        let system = Clocks::resumed(Clock::System, 5_000_000_000_000, None);
         assert!(system.peek(MONOTONIC).expect("known") >= 5_000_000_000_000);
+    }
+
+    #[test]
+    fn the_first_poll_after_a_freeze_is_late() {
+        let mut clocks = Clocks::resumed(Clock::Fixed(70), 0, Some(50));
+        assert_eq!((clocks.take_delay(), clocks.take_delay()), (20, 0));
+        assert_eq!(Clocks::resumed(Clock::Fixed(70), 0, Some(90)).take_delay(), 0);
+        assert_eq!(Clocks::new(Clock::Fixed(70)).take_delay(), 0);
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct Capture {
 pub(crate) struct Shape {
     /// Imported functions: they come first in the function index space.
     pub(crate) imported_functions: u32,
+    /// All functions of the program; those behind them are ours.
+    pub(crate) functions: u32,
     /// Code changes tables, or grows them.
     pub(crate) changes_tables: bool,
 }
@@ -116,7 +118,12 @@ fn walk<T: 'static>(caller: &mut Caller<'_, T>, shape: Shape) -> Result<(Vec<Raw
         if *instance.get_or_insert(of) != of {
             return Err(Unfreezable::SeveralInstances);
         }
-        frames.push(raw(caller, shape, &frame).map_err(Unfreezable::Debugger)?.ok_or(Unfreezable::NotAFunction)?);
+        let frame_of = raw(caller, shape, &frame).map_err(Unfreezable::Debugger)?.ok_or(Unfreezable::NotAFunction)?;
+        // Ours is the caller of the start function. The frame behind it must not be touched: see `probes`.
+        if frame_of.function >= shape.functions {
+            return Err(Unfreezable::NotAFunction);
+        }
+        frames.push(frame_of);
         next = frame.parent(&mut *caller).map_err(Unfreezable::Debugger)?;
     }
     Ok((frames, instance.ok_or(Unfreezable::NoFrame)?))
@@ -218,9 +225,12 @@ impl Reader {
         let mut values = BTreeMap::new();
         for index in 0.. {
             let Some(global) = self.instance.debug_global(store.as_context_mut(), index) else { break };
+            let value = global.get(store.as_context_mut());
             if global.ty(store.as_context_mut()).mutability() == Mutability::Var {
-                let value = global.get(store.as_context_mut());
                 values.insert(index, self.value(store, &value, || format!("global {index}"))?);
+            } else if is_object(store, &value)? {
+                // It would be made anew, without what was written into it.
+                return Err(Unfreezable::Reference { place: format!("global {index}") });
             }
         }
         Ok(values)
@@ -230,11 +240,21 @@ impl Reader {
         let mut tables = Vec::new();
         for index in 0.. {
             let Some(table) = self.instance.debug_table(store.as_context_mut(), index) else { break };
+            let size = table.size(store.as_context_mut());
             if !changes {
+                for entry in 0..size {
+                    match table.get(store.as_context_mut(), entry) {
+                        Some(Ref::Any(object)) if is_object(store, &Val::AnyRef(object))? => {
+                            return Err(Unfreezable::Reference { place: format!("table {index}") });
+                        }
+                        // Functions have no state.
+                        Some(Ref::Func(_)) | None => break,
+                        Some(_) => {}
+                    }
+                }
                 tables.push(None);
                 continue;
             }
-            let size = table.size(store.as_context_mut());
             let mut entries = Vec::new();
             for entry in 0..size {
                 let Some(reference) = table.get(store.as_context_mut(), entry) else { break };
@@ -248,5 +268,16 @@ impl Reader {
             tables.push(Some(entries));
         }
         Ok(tables)
+    }
+}
+
+/// Whether it refers to something which has state of its own.
+fn is_object(store: &mut impl AsContextMut, value: &Val) -> Result<bool, Unfreezable> {
+    match value {
+        Val::AnyRef(Some(object)) => {
+            object.is_i31(store.as_context_mut()).map(|is_number| !is_number).map_err(Unfreezable::Debugger)
+        }
+        Val::ExternRef(Some(_)) | Val::ExnRef(Some(_)) => Ok(true),
+        _ => Ok(false),
     }
 }

@@ -44,6 +44,7 @@ async fn first_call(sandbox: &Sandbox<'_>, artifact: &Artifact, frozen: &[u8]) -
     let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
     let run = async {
         let instance = Instance::new_async(&mut store, &module, &externs).await?;
+        store.data_mut().enter();
         instance.get_typed_func::<(), ()>(&mut store, ENTRY)?.call_async(&mut store, ()).await
     };
     // How it ends is no news: it is stopped.

@@ -6,17 +6,25 @@
 //! ```wat
 //! (func (memory.init $segment (i32.const 0) (i32.const LENGTH) (i32.const 0)))
 //! ```
+//!
+//! A start function is called by a function of ours, `(func $begin (call $start))`. Its frame tells that the program is
+//! in its start section before anybody looks at the frame behind it: that belongs to no function, and Wasmtime 48
+//! reads it with the layout of some function's, up to a segmentation fault.
 
 use std::{collections::BTreeSet, ops::Range};
 
 use wasm_encoder::{
-    CodeSection, Function, FunctionSection, Instruction, Module, RawSection, TypeSection,
+    CodeSection, Function, FunctionSection, Instruction, Module, RawSection, StartSection, TypeSection,
     reencode::{Reencode as _, RoundtripReencoder},
 };
-use wasmparser::{DataKind, ElementItems, ElementKind, Payload, RefType};
+use wasmparser::{DataKind, ElementItems, ElementKind, MemoryType, Payload, Table};
 use wasmtime::{Instance, Store};
 
-use super::{Unfreezable, capture::Capture, program::Program};
+use super::{
+    Unfreezable,
+    capture::Capture,
+    program::{Program, Target},
+};
 
 /// Segments which are empty now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,13 +53,17 @@ struct Places {
 
 impl Probed {
     pub(crate) fn new(program: &Program<'_>) -> Result<Self, Unfreezable> {
+        if program.bodies.is_empty() {
+            return Err(Unfreezable::NoFrame);
+        }
         let probes = Probes::of(program)?;
         let (data, elements): (Vec<_>, Vec<_>) = (probes.data(), probes.elements());
-        let first = program.functions();
-        if probes.bodies.is_empty() {
+        let start = start(program);
+        let first = program.functions() + u32::from(start.is_some());
+        if probes.bodies.is_empty() && start.is_none() {
             return Ok(Self { wasm: program.wasm.to_vec(), data, elements, first, places: None });
         }
-        let wasm = add(program, &probes)?;
+        let wasm = add(program, &probes, start)?;
         let places = {
             let probed = Program::parse(&wasm).map_err(Unfreezable::Invalid)?;
             let ranges = |program: &Program<'_>| program.bodies.iter().map(|body| body.range()).collect();
@@ -95,15 +107,18 @@ struct Probes {
 }
 
 impl Probes {
+    /// Of segments which code may drop, and which it reads: of others it does not matter.
     fn of(program: &Program<'_>) -> Result<Self, Unfreezable> {
+        let code = &program.code;
         let mut bodies = Vec::new();
         for payload in &program.payloads {
             if let Payload::DataSection(section) = payload {
                 for (index, data) in (0..).zip(section.clone()) {
                     let data = data.map_err(Unfreezable::Invalid)?;
                     let is_passive = matches!(data.kind, DataKind::Passive) && !data.data.is_empty();
-                    if is_passive && program.code.drops_data.contains(&index) {
-                        bodies.push((index, true, data_probe(program, index, data.data.len())));
+                    let target = code.reads_data.get(&index).filter(|_| code.drops_data.contains(&index));
+                    if let (true, Some(target)) = (is_passive, target) {
+                        bodies.push((index, true, data_probe(program, index, data.data.len(), *target)));
                     }
                 }
             }
@@ -112,13 +127,14 @@ impl Probes {
             if let Payload::ElementSection(section) = payload {
                 for (index, element) in (0..).zip(section.clone()) {
                     let element = element.map_err(Unfreezable::Invalid)?;
-                    let (count, ty) = match &element.items {
-                        ElementItems::Functions(functions) => (functions.count(), RefType::FUNCREF),
-                        ElementItems::Expressions(ty, items) => (items.count(), *ty),
+                    let count = match &element.items {
+                        ElementItems::Functions(functions) => functions.count(),
+                        ElementItems::Expressions(_, items) => items.count(),
                     };
                     let is_passive = matches!(element.kind, ElementKind::Passive) && count > 0;
-                    if is_passive && program.code.drops_elements.contains(&index) {
-                        bodies.push((index, false, element_probe(program, index, count, ty)?));
+                    let target = code.reads_elements.get(&index).filter(|_| code.drops_elements.contains(&index));
+                    if let (true, Some(target)) = (is_passive, target) {
+                        bodies.push((index, false, element_probe(program, index, count, *target)));
                     }
                 }
             }
@@ -139,45 +155,85 @@ fn zero(is_64: bool) -> Instruction<'static> {
     if is_64 { Instruction::I64Const(0) } else { Instruction::I32Const(0) }
 }
 
-fn data_probe(program: &Program<'_>, data_index: u32, length: usize) -> Function {
-    let is_64 = program.payloads.iter().any(|payload| match payload {
-        Payload::MemorySection(section) => {
-            section.clone().into_iter().next().is_some_and(|memory| memory.is_ok_and(|memory| memory.memory64))
-        }
-        _ => false,
-    });
+fn data_probe(program: &Program<'_>, data_index: u32, length: usize, target: Target) -> Function {
+    let length = Instruction::I32Const(u32::try_from(length).unwrap_or(u32::MAX).cast_signed());
     let mut function = Function::new([]);
-    function
-        .instruction(&zero(is_64))
-        .instruction(&Instruction::I32Const(u32::try_from(length).unwrap_or(u32::MAX).cast_signed()))
-        .instruction(&Instruction::I32Const(0))
-        .instruction(&Instruction::MemoryInit { mem: 0, data_index })
-        .instruction(&Instruction::End);
+    match target {
+        Target::Space(mem) => {
+            let is_64 = memories(program).nth(mem as usize).is_some_and(|memory| memory.memory64);
+            let copy = Instruction::MemoryInit { mem, data_index };
+            let code = [zero(is_64), length, Instruction::I32Const(0), copy];
+            write(&mut function, &code);
+        }
+        Target::Array(array_type_index) => {
+            let copy = Instruction::ArrayNewData { array_type_index, array_data_index: data_index };
+            let code = [length, Instruction::I32Const(0), copy, Instruction::Drop];
+            write(&mut function, &code);
+        }
+    }
+    function.instruction(&Instruction::End);
     function
 }
 
-fn element_probe(program: &Program<'_>, elem_index: u32, count: u32, ty: RefType) -> Result<Function, Unfreezable> {
-    let tables = program.payloads.iter().find_map(|payload| match payload {
+fn element_probe(program: &Program<'_>, elem_index: u32, count: u32, target: Target) -> Function {
+    let count = Instruction::I32Const(count.cast_signed());
+    let mut function = Function::new([]);
+    match target {
+        Target::Space(table) => {
+            let is_64 = tables(program).nth(table as usize).is_some_and(|table| table.ty.table64);
+            let copy = Instruction::TableInit { elem_index, table };
+            let code = [zero(is_64), count, Instruction::I32Const(0), copy];
+            write(&mut function, &code);
+        }
+        Target::Array(array_type_index) => {
+            let copy = Instruction::ArrayNewElem { array_type_index, array_elem_index: elem_index };
+            let code = [count, Instruction::I32Const(0), copy, Instruction::Drop];
+            write(&mut function, &code);
+        }
+    }
+    function.instruction(&Instruction::End);
+    function
+}
+
+fn write(function: &mut Function, code: &[Instruction<'_>]) {
+    for instruction in code {
+        function.instruction(instruction);
+    }
+}
+
+fn memories<'a>(program: &Program<'a>) -> impl Iterator<Item = MemoryType> + use<'a> {
+    let sections = program.payloads.iter().find_map(|payload| match payload {
+        Payload::MemorySection(section) => Some(section.clone()),
+        _ => None,
+    });
+    sections.into_iter().flatten().filter_map(Result::ok)
+}
+
+fn tables<'a>(program: &Program<'a>) -> impl Iterator<Item = Table<'a>> + use<'a> {
+    let sections = program.payloads.iter().find_map(|payload| match payload {
         Payload::TableSection(section) => Some(section.clone()),
         _ => None,
     });
-    let tables = tables.into_iter().flatten().filter_map(Result::ok);
-    let (table, found) = (0..)
-        .zip(tables)
-        .find(|(_, table)| table.ty.element_type == ty)
-        .ok_or(Unfreezable::DroppedElements { segment: elem_index })?;
+    sections.into_iter().flatten().filter_map(Result::ok)
+}
+
+/// The function which the start section names.
+fn start(program: &Program<'_>) -> Option<u32> {
+    program.payloads.iter().find_map(|payload| match payload {
+        Payload::StartSection { func, .. } => Some(*func),
+        _ => None,
+    })
+}
+
+/// Calls the start function; the first behind all functions of the program.
+fn begin(start: u32) -> Function {
     let mut function = Function::new([]);
+    function.instruction(&Instruction::Call(start)).instruction(&Instruction::End);
     function
-        .instruction(&zero(found.ty.table64))
-        .instruction(&Instruction::I32Const(count.cast_signed()))
-        .instruction(&Instruction::I32Const(0))
-        .instruction(&Instruction::TableInit { elem_index, table })
-        .instruction(&Instruction::End);
-    Ok(function)
 }
 
 /// Adds the probes behind all other functions.
-fn add(program: &Program<'_>, probes: &Probes) -> Result<Vec<u8>, Unfreezable> {
+fn add(program: &Program<'_>, probes: &Probes, start: Option<u32>) -> Result<Vec<u8>, Unfreezable> {
     let mut module = Module::new();
     let mut code = CodeSection::new();
     let mut left = program.bodies.len();
@@ -195,7 +251,7 @@ fn add(program: &Program<'_>, probes: &Probes) -> Result<Vec<u8>, Unfreezable> {
                 for ty in section.clone() {
                     functions.function(ty.map_err(Unfreezable::Invalid)?);
                 }
-                for _ in &probes.bodies {
+                for _ in 0..probes.bodies.len() + start.iter().len() {
                     functions.function(program.type_count());
                 }
                 module.section(&functions);
@@ -204,6 +260,9 @@ fn add(program: &Program<'_>, probes: &Probes) -> Result<Vec<u8>, Unfreezable> {
                 code.raw(&program.wasm[body.range()]);
                 left -= 1;
                 if left == 0 {
+                    if let Some(start) = start {
+                        code.function(&begin(start));
+                    }
                     for (_, _, probe) in &probes.bodies {
                         code.function(probe);
                     }
@@ -211,6 +270,9 @@ fn add(program: &Program<'_>, probes: &Probes) -> Result<Vec<u8>, Unfreezable> {
                 }
             }
             Payload::CodeSectionStart { .. } => {}
+            Payload::StartSection { .. } => {
+                module.section(&StartSection { function_index: program.functions() });
+            }
             other => {
                 if let Some((id, range)) = other.as_section() {
                     module.section(&RawSection { id, data: &program.wasm[range] });

@@ -1,6 +1,6 @@
 //! A module in its parts, as far as freezing needs them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{BlockType, CompositeInnerType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType};
 
@@ -41,8 +41,21 @@ pub(super) struct Code {
     pub(super) drops_data: BTreeSet<u32>,
     /// Element segments which may be dropped.
     pub(super) drops_elements: BTreeSet<u32>,
+    /// Data segments which code reads.
+    pub(super) reads_data: BTreeMap<u32, Target>,
+    /// Element segments which code reads.
+    pub(super) reads_elements: BTreeMap<u32, Target>,
     /// Functions which `ref.func` names: each must stay declared outside of code.
     pub(super) references: BTreeSet<u32>,
+}
+
+/// Where some instruction copies a segment to: a place which fits its type.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// A memory or a table.
+    Space(u32),
+    /// A new array of this type.
+    Array(u32),
 }
 
 impl<'a> Program<'a> {
@@ -102,7 +115,11 @@ impl<'a> Program<'a> {
     }
 
     pub(crate) fn shape(&self) -> Shape {
-        Shape { imported_functions: self.imported_functions, changes_tables: self.code.changes_tables }
+        Shape {
+            imported_functions: self.imported_functions,
+            functions: self.functions(),
+            changes_tables: self.code.changes_tables,
+        }
     }
 
     /// How many functions there are, imports included.
@@ -146,15 +163,25 @@ impl Code {
                 | Operator::TableGrow { .. }
                 | Operator::TableFill { .. }
                 | Operator::TableCopy { .. } => self.changes_tables = true,
-                Operator::TableInit { .. } => {
+                Operator::TableInit { elem_index, table } => {
                     self.changes_tables = true;
                     self.uses_segments = true;
+                    self.reads_elements.insert(elem_index, Target::Space(table));
                 }
-                Operator::MemoryInit { .. }
-                | Operator::ArrayNewData { .. }
-                | Operator::ArrayInitData { .. }
-                | Operator::ArrayNewElem { .. }
-                | Operator::ArrayInitElem { .. } => self.uses_segments = true,
+                Operator::MemoryInit { data_index, mem } => {
+                    self.uses_segments = true;
+                    self.reads_data.insert(data_index, Target::Space(mem));
+                }
+                Operator::ArrayNewData { array_type_index, array_data_index }
+                | Operator::ArrayInitData { array_type_index, array_data_index } => {
+                    self.uses_segments = true;
+                    self.reads_data.entry(array_data_index).or_insert(Target::Array(array_type_index));
+                }
+                Operator::ArrayNewElem { array_type_index, array_elem_index }
+                | Operator::ArrayInitElem { array_type_index, array_elem_index } => {
+                    self.uses_segments = true;
+                    self.reads_elements.entry(array_elem_index).or_insert(Target::Array(array_type_index));
+                }
                 Operator::DataDrop { data_index } => {
                     self.uses_segments = true;
                     self.drops_data.insert(data_index);

@@ -125,13 +125,15 @@ impl<'a> Search<'a> {
     fn look_for_call(&mut self, operator: &Operator<'_>, range: &Range<usize>) {
         let Some((arguments, callee)) = self.pops(operator) else { return };
         let height = self.validator.operand_stack_height() as usize;
+        // In dead code there may be less on the stack than a call takes.
+        let Some(base) = height.checked_sub(arguments + callee) else { return };
         let is_handled = self.open.iter().any(|level| level.handles);
         let (pc, operands) = if is_handled { (range.start, height) } else { (range.end, height - callee) };
+        eprintln!("call at {range:x?} handled {is_handled} height {height} args {arguments} want {operands}; frames {:x?}", self.frames.iter().map(|f| (f.pc, &f.operands)).collect::<Vec<_>>());
         let is_here = |frame: &&&Frame| frame.pc == pc && frame.operands.len() == operands;
         if !self.frames.iter().any(|frame| is_here(&frame)) {
             return;
         }
-        let base = height - arguments - callee;
         let types = (0..base).map(|i| self.validator.get_operand_type(height - 1 - i).flatten());
         if let Some(operands) = types.collect() {
             let site = Site { levels: self.open.clone(), call: range.clone(), operands };

@@ -3,21 +3,36 @@
 //! The host answers each call by its number alone, so that a run is determined. What must agree are the calls with
 //! their arguments, the end, memories, globals and tables.
 
+mod constructs;
 mod fuzz;
 mod generator;
 mod harness;
 mod random;
+mod refusals;
 mod smith;
 
 use harness::{Checked, Harness, Points};
+use random::Random;
 
-/// Checks every host call of a module as a place to freeze, and then freezes the frozen module once more.
+/// Checks every host call of a module as a place to freeze, and most frozen modules once more.
 #[track_caller]
 fn holds(wat: &str) -> Checked {
+    check(wat, Points::All)
+}
+
+/// Checks as many host calls.
+#[track_caller]
+fn holds_at(count: usize, wat: &str) -> Checked {
+    check(wat, Points::Some { count, random: &mut Random::new(0) })
+}
+
+#[track_caller]
+fn check(wat: &str, points: Points<'_>) -> Checked {
     let wasm = wat::parse_str(wat).expect("valid text");
     let mut checked = Checked::default();
-    let result = Harness::new().check(&wasm, "_start", Points::All, &mut checked);
+    let result = Harness::new().check(&wasm, "_start", points, &mut checked);
     result.unwrap_or_else(|error| panic!("{error}"));
+    assert!(checked.skipped.is_empty(), "{checked:?}");
     checked
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     options::Stop,
-    sandbox::{Guard, Guarded, Sandbox, environment, host_options},
+    sandbox::{Guard, Guarded, Paused, Sandbox, environment, host_options},
 };
 
 /// A program in the host call in which it was stopped.
@@ -24,6 +24,9 @@ pub(super) struct Stopped {
     /// The import, as it is printed.
     pub(super) stopped_in: String,
 }
+
+/// Calls in which a guest waits until a certain time.
+const POLLS: [&str; 2] = ["poll_oneoff", "epoll_oneoff"];
 
 /// The guest is where it was to be.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -51,6 +54,10 @@ pub(super) struct Watched {
     /// The host call which is under way.
     pending: Option<(u32, Vec<Val>)>,
     stopped: Option<Result<Stopped, FreezeError>>,
+    /// What the realtime clock tells, in nanoseconds since the Unix epoch.
+    realtime: u64,
+    /// It is instantiated: its start section is behind it.
+    is_entered: bool,
 }
 
 impl Watched {
@@ -82,7 +89,28 @@ impl Watched {
     fn with(host: Host, artifact: &Artifact, rule: Rule, shape: Shape, sandbox: &Sandbox<'_>) -> Self {
         let imports: Vec<_> = artifact.imports().iter().filter(|import| import.signature.is_some()).cloned().collect();
         let counts = vec![0; imports.len()];
-        Self { host, guard: sandbox.guard(), rule, shape, imports, counts, pending: None, stopped: None }
+        let realtime = sandbox.options.inputs.realtime.saturating_mul(1_000_000_000);
+        Self {
+            host,
+            guard: sandbox.guard(),
+            rule,
+            shape,
+            imports,
+            counts,
+            pending: None,
+            stopped: None,
+            realtime,
+            is_entered: false,
+        }
+    }
+
+    pub(super) fn paused(&self) -> Paused {
+        self.guard.paused()
+    }
+
+    /// Its entry is about to be called.
+    pub(super) fn enter(&mut self) {
+        self.is_entered = true;
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -157,9 +185,16 @@ fn read(caller: &mut Caller<'_, Watched>) -> Result<Stopped, FreezeError> {
     let called = &caller.data().imports[import as usize];
     let stopped_in = format!("{}.{}", called.module, called.name);
     let state = |source: Unfreezable| FreezeError::State { stopped_in: stopped_in.clone(), source };
+    if !caller.data().is_entered {
+        // Not even asked for: Wasmtime 48 crashes if a start function is an import, and its frames are asked for.
+        return Err(state(Unfreezable::NotAFunction));
+    }
+    let is_polling = POLLS.contains(&called.name.as_str());
     let capture = capture(caller, shape, import, &arguments).map_err(state)?;
+    let realtime = caller.data().realtime;
     let host = caller.data_mut().host.freeze();
     let host = host.map_err(|objections| FreezeError::Host { stopped_in: stopped_in.clone(), objections })?;
+    let host = if is_polling { host.while_polling(realtime) } else { host };
     Ok(Stopped { capture, host, stopped_in })
 }
 

@@ -12,7 +12,10 @@ use wasm_encoder::{
     FunctionSection, GlobalSection, MemorySection, Module, RawSection, TableSection,
     reencode::{Reencode, RoundtripReencoder},
 };
-use wasmparser::{BinaryReader, Data, DataKind, Element, ElementKind, ExternalKind, Payload, TableInit, ValType};
+use wasmparser::{
+    BinaryReader, Data, DataKind, Element, ElementItems, ElementKind, ExternalKind, Operator, Payload, TableInit,
+    ValType,
+};
 
 use super::{
     Unfreezable,
@@ -268,6 +271,9 @@ impl Writer<'_> {
             let Payload::ElementSection(elements) = payload else { continue };
             for (index, element) in (0..).zip(elements.clone()) {
                 let element = self.element(index, parsed(element)?);
+                if matches!(element.kind, ElementKind::Passive) && makes_objects(&element)? {
+                    return Err(Unfreezable::Reference { place: format!("element segment {index}") });
+                }
                 reencode(RoundtripReencoder.parse_element(&mut section, element))?;
             }
         }
@@ -428,6 +434,28 @@ impl Writer<'_> {
             .iter()
             .any(|payload| matches!(payload, Payload::CustomSection(section) if section.name().starts_with(".debug_")))
     }
+}
+
+/// Whether it holds objects of the garbage collector: they would be made anew, without what was written into them.
+fn makes_objects(element: &Element<'_>) -> Result<bool, Unfreezable> {
+    let ElementItems::Expressions(_, items) = &element.items else { return Ok(false) };
+    for item in items.clone() {
+        for operator in parsed(item)?.get_operators_reader() {
+            let is_plain = matches!(
+                parsed(operator)?,
+                Operator::RefNull { .. }
+                    | Operator::RefFunc { .. }
+                    | Operator::RefI31
+                    | Operator::I32Const { .. }
+                    | Operator::GlobalGet { .. }
+                    | Operator::End
+            );
+            if !is_plain {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// A code section's content.

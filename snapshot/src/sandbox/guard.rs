@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,13 +32,30 @@ pub(crate) struct Guard {
     used: u64,
     /// How much would have been used if the limit had not been.
     refused: Option<u64>,
-    /// `None` once the init function has returned.
+    /// `None` once the program is where it was to be.
     deadline: Option<Instant>,
+    paused: Paused,
+}
+
+/// Whether a program which was interrupted would go on at once: it computes, and was interrupted by the clock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Paused(Arc<AtomicBool>);
+
+impl Paused {
+    /// Tells, once for each interruption.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Guard {
     pub(crate) fn new(memory: u64, timeout: Duration) -> Self {
-        Self { limit: memory, used: 0, refused: None, deadline: Instant::now().checked_add(timeout) }
+        let deadline = Instant::now().checked_add(timeout);
+        Self { limit: memory, used: 0, refused: None, deadline, paused: Paused::default() }
+    }
+
+    pub(crate) fn paused(&self) -> Paused {
+        self.paused.clone()
     }
 
     /// How much memory was asked for in vain.
@@ -53,7 +73,10 @@ impl Guard {
     pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         match self.deadline {
             Some(deadline) if Instant::now() >= deadline => Err(Expired.into()),
-            _ => Ok(UpdateDeadline::Yield(1)),
+            _ => {
+                self.paused.0.store(true, Ordering::Relaxed);
+                Ok(UpdateDeadline::Yield(1))
+            }
         }
     }
 }

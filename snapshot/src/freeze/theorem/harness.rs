@@ -95,7 +95,7 @@ impl Harness {
         checked.calls += through.calls.len();
         for at in points.of(through.calls.len()) {
             match self.freeze(&subject, Start { number: 0, stop_at: Some(at) }, at)? {
-                Err(reason) => *checked.refused.entry(reason.to_string()).or_default() += 1,
+                Err(reason) => *checked.refused.entry(kind(&reason)).or_default() += 1,
                 Ok((frozen, before)) => {
                     checked.points += 1;
                     checked.describe(wasm, &before);
@@ -177,6 +177,11 @@ impl Harness {
             Err(error) => Err(Counterexample::Invalid { at, error }),
         }
     }
+}
+
+/// A refusal without the places it names.
+fn kind(reason: &Unfreezable) -> String {
+    reason.to_string().split(' ').filter(|word| word.parse::<u32>().is_err()).collect::<Vec<_>>().join(" ")
 }
 
 type Frozen = Result<(Vec<u8>, Box<Capture>), Unfreezable>;
@@ -325,7 +330,7 @@ fn run(module: &Module, shape: Shape, entry: &str, start: Start) -> Run {
         .zip(module.imports())
         .map(|(index, import)| {
             let ty = import.ty().func().expect("only functions are imported").clone();
-            host_function(&mut store, index, ty).into()
+            host_function(&mut store, index, import.name(), ty).into()
         })
         .collect();
     match Instance::new(&mut store, module, &imports) {

@@ -74,13 +74,15 @@ impl<'a> Body<'a> {
         self.code().local_get(depth).i32_const(0).i32_le_s();
         self.is_exhausted();
         self.code().i32_or().if_(BlockType::Empty);
+        self.labels.push(Label { types: Vec::new(), counter: None });
         if self.random.chance(30) {
             self.host_call();
         }
         for ty in self.results.clone() {
             self.literal(ty);
         }
-        self.code().return_().end();
+        self.code().return_();
+        self.close();
     }
 
     /// Takes one from the fuel.

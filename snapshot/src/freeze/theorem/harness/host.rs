@@ -1,6 +1,6 @@
 //! The host: it notes each call, and answers by the call's number.
 
-use wasmtime::{Caller, Func, FuncType, Store, V128, Val, ValType};
+use wasmtime::{Caller, ExternRef, Func, FuncType, Store, V128, Val, ValType};
 
 use super::{MAX_CALLS, Start};
 use crate::freeze::{
@@ -24,7 +24,9 @@ impl Log {
     }
 }
 
-pub(super) fn host_function(store: &mut Store<Log>, index: u32, ty: FuncType) -> Func {
+/// The import `index`; one called `object` gives objects of the host.
+pub(super) fn host_function(store: &mut Store<Log>, index: u32, name: &str, ty: FuncType) -> Func {
+    let gives_objects = name == "object";
     let results: Vec<_> = ty.results().collect();
     Func::new(store, ty, move |mut caller: Caller<'_, Log>, arguments, out| {
         let number = caller.data().start.number + caller.data().calls.len();
@@ -43,6 +45,9 @@ pub(super) fn host_function(store: &mut Store<Log>, index: u32, ty: FuncType) ->
         }
         for (place, (out, ty)) in (0u64..).zip(out.iter_mut().zip(&results)) {
             *out = answer(number as u64 * 8 + place, ty);
+        }
+        if gives_objects {
+            out[0] = Val::ExternRef(Some(ExternRef::new(&mut caller, number)?));
         }
         Ok(())
     })
