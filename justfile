@@ -16,6 +16,10 @@ test:
 ci:
     .ci/run
 
+# Freeze made-up programs at 100,000 host calls and compare what follows (each night; about half an hour on two cores)
+theorem:
+    PREWASM_CASES=100000 cargo test --locked --package prewasm-snapshot --lib theorem::fuzz -- --nocapture
+
 # Measure side by side with native hyper and, where it is installed, `wasmtime serve`
 bench:
     cargo bench --locked --bench serving

@@ -2,6 +2,8 @@
 
 #[path = "harness/frozen.rs"]
 mod frozen;
+#[path = "harness/plain.rs"]
+mod plain;
 #[path = "harness/program.rs"]
 mod program;
 
@@ -10,32 +12,9 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    thread,
 };
 
 use program::{Folder, Run, finish, sample};
-
-/// Answers one request with `200 OK` and the request line as the body.
-fn serve_once() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let address = listener.local_addr().expect("bound");
-    thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("a client");
-        let mut reader = BufReader::new(&stream);
-        let mut request = String::new();
-        reader.read_line(&mut request).expect("readable");
-        let mut line = request.clone();
-        while line.trim() != "" {
-            line.clear();
-            reader.read_line(&mut line).expect("readable");
-        }
-        let body = request.trim();
-        let length = body.len();
-        write!(&stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
-            .expect("writable");
-    });
-    address
-}
 
 /// A server of a guest's, ended when dropped.
 struct Server {
@@ -85,7 +64,7 @@ fn client(folder: &Folder, name: &str, flags: &[&str], url: &str) -> Run {
 fn a_client_fetches_from_where_it_may() {
     let folder = Folder::new();
     for name in ["http-client", "plugin-client"] {
-        let address = serve_once();
+        let address = plain::serve();
         let allow = format!("--allow-outbound=http://{address}");
         let run = client(&folder, name, &[&allow], &format!("http://{address}/page"));
         assert_eq!(run.succeeds().text(), "200\nGET /page HTTP/1.1", "{name}");
@@ -109,7 +88,7 @@ fn a_client_is_refused_with_the_flag_named() {
 #[test]
 fn a_name_leads_where_resolve_says() {
     let folder = Folder::new();
-    let address = serve_once();
+    let address = plain::serve();
     let resolve = format!("--resolve=api.test={address}");
     let flags = ["--allow-outbound=http://api.test:80", &resolve];
     let run = client(&folder, "http-client", &flags, "http://api.test/named");
@@ -304,4 +283,13 @@ fn compiled_code_runs_on_the_users_word() {
     folder.run(["run", "--allow-precompiled", "app.cwasm"]).fails(7, []);
     folder.run(["run", "--allow-precompiled", "--fuel=1000", "app.cwasm"]).fails(3, ["without `--fuel`"]);
     folder.run(["compile", "app.cwasm", "-o", "again.cwasm"]).fails(3, ["precompiled already"]);
+}
+
+#[test]
+#[cfg(not(feature = "wasmedge"))]
+fn an_engine_that_is_not_built_in_is_named_with_what_brings_it() {
+    let folder = Folder::new().with("ok.wat", r#"(module (func (export "_start")))"#);
+    folder.run(["run", "--engine=wasmedge", "ok.wat"]).fails(2, ["`wasmedge`", "cargo build", "--features wasmedge"]);
+    folder.run(["run", "--engine=wasmtime", "ok.wat"]).succeeds();
+    folder.run(["run", "--engine=other", "ok.wat"]).fails(2, ["wasmtime", "wasmedge"]);
 }

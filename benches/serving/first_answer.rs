@@ -1,8 +1,8 @@
-//! What a snapshot saves: the first answer of a server which is slow to start, before and after `prewasm snapshot`.
+//! What a snapshot saves: the first answer of a server, from its start and from each kind of snapshot.
 
 use std::{
+    fs,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -11,52 +11,76 @@ use anyhow::ensure;
 use crate::{
     load,
     peers::{PREWASM, sample, serve, start},
-    table,
+    snapshots,
 };
 
-const PATH: &str = "/check?q=hello";
-
-/// Times of one file, a value per round.
-struct Times {
-    body: String,
+/// The times of one file; a value per round.
+pub(crate) struct Times {
+    /// The guest, and how it was snapshotted.
+    pub(crate) guest: String,
+    /// Size of the file.
+    pub(crate) bytes: u64,
     /// From the start of the gateway's process to the answer.
-    from_start: Vec<Duration>,
+    pub(crate) from_start: Vec<Duration>,
     /// From the request to the answer, in a gateway which is already running.
-    first_request: Vec<Duration>,
+    pub(crate) first_request: Vec<Duration>,
+    body: String,
 }
 
-/// Measures, and gives the text to print.
-pub(crate) fn measure(folder: &Path, rounds: usize) -> anyhow::Result<String> {
-    let original = sample("rules-server.wasm");
-    let snapshot = folder.join("rules-server.snap.wasm");
-    let built = Command::new(PREWASM)
-        .arg("snapshot")
-        .arg(&original)
-        .args(["--until", "init", "-o"])
-        .arg(&snapshot)
-        .env("XDG_CACHE_HOME", folder)
-        .output()?;
-    ensure!(built.status.success(), "no snapshot:\n{}", String::from_utf8_lossy(&built.stderr));
-    let before = times(&original, folder, rounds)?;
-    let after = times(&snapshot, folder, rounds)?;
-    ensure!(before.body == after.body, "the snapshot answers {:?}, the original {:?}", after.body, before.body);
-    Ok(table::first_answer(
-        [&before.from_start, &before.first_request].map(|times| table::median(times)),
-        [&after.from_start, &after.first_request].map(|times| table::median(times)),
-    ))
+/// A guest, a request to it, and snapshots of it: their names, and the options which make them.
+type Case = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
+
+const CASES: [Case; 2] = [
+    ("hyper-server", "/", &[("frozen", &["--until", "accept"]), ("frozen-warm", &["--warm-up", "GET /"])]),
+    (
+        "rules-server",
+        "/check?q=hello",
+        &[("init", &["--until", "init"]), ("frozen-warm", &["--warm-up", "GET /check?q=hello"])],
+    ),
+];
+
+/// Measures guest by guest: the original first, then its snapshots.
+pub(crate) fn measure(folder: &Path, rounds: usize) -> anyhow::Result<Vec<Vec<Times>>> {
+    CASES.iter().map(|case| measure_case(folder, rounds, case)).collect()
 }
 
-fn times(file: &Path, folder: &Path, rounds: usize) -> anyhow::Result<Times> {
-    // The first start compiles; it is not counted.
-    drop(start(Path::new(PREWASM), &serve(file), folder)?);
-    let mut times = Times { body: String::new(), from_start: Vec::new(), first_request: Vec::new() };
+fn measure_case(folder: &Path, rounds: usize, (name, path, variants): &Case) -> anyhow::Result<Vec<Times>> {
+    let mut files = vec![(format!("{name}.wasm"), sample(&format!("{name}.wasm")))];
+    for (label, args) in *variants {
+        files.push((format!("{name}.wasm, {label}"), snapshots::make(folder, name, label, args)?));
+    }
+    let mut all: Vec<_> = Vec::new();
+    for (guest, file) in &files {
+        // The first start compiles; it is not counted.
+        drop(start(Path::new(PREWASM), &serve(file), folder)?);
+        all.push(Times {
+            guest: guest.clone(),
+            bytes: fs::metadata(file)?.len(),
+            from_start: Vec::new(),
+            first_request: Vec::new(),
+            body: String::new(),
+        });
+    }
+    // In turn, so that a disturbance of the machine hits all of them.
     for _ in 0..rounds {
+        for ((_, file), times) in files.iter().zip(&mut all) {
+            times.add(file, path, folder)?;
+        }
+    }
+    for times in &all[1..] {
+        ensure!(times.body == all[0].body, "{} answers {:?}, the original {:?}", times.guest, times.body, all[0].body);
+    }
+    Ok(all)
+}
+
+impl Times {
+    fn add(&mut self, file: &Path, path: &str, folder: &Path) -> anyhow::Result<()> {
         let started = Instant::now();
         let server = start(Path::new(PREWASM), &serve(file), folder)?;
-        let (body, first_request) = load::once(server.address, PATH)?;
-        times.from_start.push(started.elapsed());
-        times.first_request.push(first_request);
-        times.body = body;
+        let (body, first_request) = load::once(server.address, path)?;
+        self.from_start.push(started.elapsed());
+        self.first_request.push(first_request);
+        self.body = body;
+        Ok(())
     }
-    Ok(times)
 }

@@ -16,6 +16,7 @@ mod first_answer;
 mod load;
 mod peers;
 mod settings;
+mod snapshots;
 mod table;
 
 use std::{env, time::Duration};
@@ -50,11 +51,11 @@ fn bench(settings: &Settings) -> anyhow::Result<()> {
         }
     }
     eprintln!("first answers");
-    let first_answer = first_answer::measure(folder.path(), settings.rounds)?;
+    let first_answers = first_answer::measure(folder.path(), settings.rounds)?;
 
     println!("{}", table::conditions(settings));
     println!("{}", table::throughput(&results));
-    println!("{first_answer}");
+    println!("{}", table::first_answers(&first_answers));
     let failures: usize = results.iter().flat_map(|(_, samples)| samples).map(|sample| sample.failures.len()).sum();
     if failures > 0 {
         bail!("{failures} connections got a wrong answer, or none: the figures mean nothing");

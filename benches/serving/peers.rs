@@ -18,7 +18,7 @@ use hyper::{Response, body::Bytes, header, server::conn::http1, service::service
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::mpsc, task::LocalSet};
 
-use crate::{load::Target, settings::cores};
+use crate::{load::Target, settings::cores, snapshots};
 
 /// The argument with which this program is the native server.
 pub(crate) const NATIVE_HELLO: &str = "native-hello";
@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_micros(200);
 /// A server which can be started.
 pub(crate) struct Peer {
     server: String,
-    guest: &'static str,
+    guest: String,
     path: &'static str,
     body: &'static str,
     program: PathBuf,
@@ -50,7 +50,7 @@ pub(crate) fn all(folder: &Path) -> anyhow::Result<Vec<Peer>> {
     let mut peers = vec![
         Peer {
             server: format!("native hyper {}", locked_version("hyper")?),
-            guest: "none",
+            guest: "none".to_owned(),
             path: "/",
             body: "hello\n",
             program: env::current_exe()?,
@@ -59,6 +59,7 @@ pub(crate) fn all(folder: &Path) -> anyhow::Result<Vec<Peer>> {
         },
         Peer::prewasm("cgi-hello.wasm", "hello\n", folder),
         Peer::prewasm("hyper-server.wasm", "POST something to /echo\n", folder),
+        Peer::frozen("hyper-server", "POST something to /echo\n", folder)?,
         Peer::prewasm("component-hello.wasm", "hello\n", folder),
     ];
     peers.extend(wasmtime(folder));
@@ -67,10 +68,26 @@ pub(crate) fn all(folder: &Path) -> anyhow::Result<Vec<Peer>> {
 
 impl Peer {
     fn prewasm(guest: &'static str, body: &'static str, folder: &Path) -> Self {
+        Self::serving(&sample(guest), guest.to_owned(), body, folder)
+    }
+
+    /// A server frozen where it accepts, after one request.
+    fn frozen(name: &str, body: &'static str, folder: &Path) -> anyhow::Result<Self> {
+        let file = snapshots::make(folder, name, "frozen", &["--warm-up", "GET /"])?;
+        Ok(Self::serving(&file, format!("{name}.wasm, frozen"), body, folder))
+    }
+
+    fn serving(file: &Path, guest: String, body: &'static str, folder: &Path) -> Self {
         let server = concat!("prewasm serve ", env!("CARGO_PKG_VERSION")).to_owned();
-        let program = PathBuf::from(PREWASM);
-        let args = serve(&sample(guest));
-        Self { server, guest, path: "/", body, program, args, folder: folder.to_owned() }
+        Self {
+            server,
+            guest,
+            path: "/",
+            body,
+            program: PathBuf::from(PREWASM),
+            args: serve(file),
+            folder: folder.to_owned(),
+        }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -82,7 +99,7 @@ impl Peer {
     }
 
     pub(crate) fn guest(&self) -> &str {
-        self.guest
+        &self.guest
     }
 
     /// Starts it and waits until it listens.
@@ -171,7 +188,7 @@ fn wasmtime(folder: &Path) -> Option<Peer> {
         let server = ["wasmtime serve", &version].into_iter().chain(options.iter().copied()).collect::<Vec<_>>();
         Peer {
             server: server.join(" "),
-            guest: "component-hello.wasm",
+            guest: "component-hello.wasm".to_owned(),
             path: "/",
             body: "hello\n",
             program: program.clone(),

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, fs, time::Duration};
 
 use crate::{
+    first_answer::Times,
     load::Sample,
     peers::Peer,
     settings::{Settings, cores},
@@ -50,24 +51,34 @@ pub(crate) fn throughput(results: &[(&Peer, Vec<Sample>)]) -> String {
     text
 }
 
-/// Times before and after a snapshot: from the start of the process, and of the first request.
-pub(crate) fn first_answer(before: [Duration; 2], after: [Duration; 2]) -> String {
-    let ratio = |index: usize| before[index].as_secs_f64() / after[index].as_secs_f64();
-    format!(
-        "| First answer of rules-server.wasm | before snapshot | after | ratio |\n|---|---:|---:|---:|\n\
-         | of a running gateway | {:.2?} | {:.2?} | {:.1}x |\n\
-         | since the start of the process, compiled code cached | {:.2?} | {:.2?} | {:.1}x |\n",
-        before[1],
-        after[1],
-        ratio(1),
-        before[0],
-        after[0],
-        ratio(0),
-    )
+/// A row per file: medians of its times, and how many times sooner than the original it answers.
+pub(crate) fn first_answers(cases: &[Vec<Times>]) -> String {
+    let mut text = String::from(
+        "| First answer | bytes | of a running gateway | sooner | since the start of the process, code cached | sooner |\n\
+         |---|---:|---:|---:|---:|---:|\n",
+    );
+    for times in cases {
+        let medians = |times: &Times| [&times.first_request, &times.from_start].map(|times| median(times));
+        let Some(original) = times.first().map(medians) else { continue };
+        for row in times {
+            let [request, start] = medians(row);
+            let ratio = |original: Duration, now: Duration| original.as_secs_f64() / now.as_secs_f64();
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "| {} | {} | {request:.2?} | {:.1}x | {start:.2?} | {:.1}x |",
+                row.guest,
+                row.bytes,
+                ratio(original[0], request),
+                ratio(original[1], start),
+            );
+        }
+    }
+    text
 }
 
 /// The middle one of some times.
-pub(crate) fn median(times: &[Duration]) -> Duration {
+fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
     percentile(&times, 50)

@@ -8,5 +8,6 @@ pub(crate) mod addrinfo;
 pub(crate) mod codec;
 pub(crate) mod errno;
 pub(crate) mod memory;
+pub(crate) mod plugin;
 pub(crate) mod poll;
 pub(crate) mod sockopt;

@@ -234,6 +234,11 @@ impl HostState {
         self.sockets.iter().filter_map(FrozenSocket::address)
     }
 
+    /// Whether the host held nothing: any other host will do as well.
+    pub fn is_portable(&self) -> bool {
+        self.sockets.is_empty() && self.closed_stdio.is_empty()
+    }
+
     /// What the monotonic clock told, in nanoseconds.
     pub fn monotonic(&self) -> u64 {
         self.monotonic

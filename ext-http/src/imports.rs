@@ -302,6 +302,25 @@ impl Entry {
         self.module == import.module && self.name == import.name && import.signature.as_ref().is_some_and(fits)
     }
 
+    /// How many parameters the function has.
+    pub(crate) fn parameter_count(&self) -> usize {
+        self.params.len()
+    }
+
+    /// The import that fits this entry.
+    pub(crate) fn import(&self) -> Import {
+        let types = |letters: &str| {
+            let ty = |letter| if letter == b'i' { ValueType::I32 } else { ValueType::I64 };
+            letters.bytes().map(ty).collect()
+        };
+        Import {
+            module: self.module.to_owned(),
+            name: self.name.to_owned(),
+            signature: Some((types(self.params), types(self.results))),
+            family: Family::of(self.module, self.name),
+        }
+    }
+
     fn has_type(&self, params: &[ValueType], results: &[ValueType]) -> bool {
         matches_letters(self.params, params) && matches_letters(self.results, results)
     }
@@ -357,16 +376,7 @@ pub(crate) fn resolve(import: &Import) -> Result<&'static Entry, ImportError> {
 
 /// Every import that prewasm's hosts provide to core modules.
 pub fn entries() -> Vec<Import> {
-    let values = |letters: &str| {
-        letters.bytes().map(|letter| if letter == b'i' { ValueType::I32 } else { ValueType::I64 }).collect()
-    };
-    let import = |entry: &Entry| Import {
-        module: entry.module.to_owned(),
-        name: entry.name.to_owned(),
-        signature: Some((values(entry.params), values(entry.results))),
-        family: Family::of(entry.module, entry.name),
-    };
-    TABLE.iter().map(import).collect()
+    TABLE.iter().map(Entry::import).collect()
 }
 
 /// Whether prewasm's hosts provide this import of a core module.
@@ -379,16 +389,7 @@ pub fn check(import: &Import) -> Result<(), ImportError> {
 
 /// Everything that a core module may import.
 pub fn known() -> impl Iterator<Item = Import> {
-    let types = |letters: &str| {
-        let ty = |letter| if letter == b'i' { ValueType::I32 } else { ValueType::I64 };
-        letters.bytes().map(ty).collect()
-    };
-    TABLE.iter().map(move |entry| Import {
-        module: entry.module.to_owned(),
-        name: entry.name.to_owned(),
-        signature: Some((types(entry.params), types(entry.results))),
-        family: Family::of(entry.module, entry.name),
-    })
+    TABLE.iter().map(Entry::import)
 }
 
 fn spell(letters: &str) -> String {

@@ -4,6 +4,8 @@
 //! preview 1 itself (files by wasmtime-wasi), sockets on a virtual or a real network, and the HTTP plugin, behind one
 //! policy for calls out. Nothing is inherited from the host: what is allowed is named.
 //!
+//! With the feature `wasmedge`, `link::wasmedge` runs programs on WasmEdge, with the same plugin and codec.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //! use prewasm_ext_http::{Environment, Host, HostOptions, HostView, Inbound, Network, Outbound, link};

@@ -1,6 +1,8 @@
 //! Linking: from a guest's imports to host functions.
 
 mod rename;
+#[cfg(feature = "wasmedge")]
+pub mod wasmedge;
 mod wasmtime;
 
 pub use self::wasmtime::{ServedOut, end_without_backtrace, externs, linker};

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
 use crate::{
+    abi::plugin::MAX_HOST,
     frozen::Unfreezable,
     outbound::{Outbound, RequestError, Usage},
 };
@@ -23,6 +24,21 @@ const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// Why a request failed. The plugin has no error codes: each of these traps, as in WasmEdge.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
+    /// The guest's pointers to its request lead nowhere.
+    #[error("the guest's HTTPS request is out of bounds")]
+    RequestOutOfBounds,
+    /// The guest's pointer for the answer leads nowhere.
+    #[error("the guest's buffer for the HTTPS answer is out of bounds")]
+    AnswerOutOfBounds,
+    /// The guest's host is no name.
+    #[error("the host of the guest's HTTPS request is longer than {MAX_HOST} bytes")]
+    HostTooLong,
+    /// The guest's port is none.
+    #[error("{port} is not a port for an HTTPS request")]
+    Port {
+        /// The guest's number.
+        port: i32,
+    },
     /// The guest's bytes are not a request.
     #[error("the guest's HTTPS request is malformed")]
     Malformed {

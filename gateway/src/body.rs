@@ -85,7 +85,9 @@ pub(crate) struct RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.rest.take().map(linger);
+        if let Some(rest) = self.rest.take() {
+            linger(rest);
+        }
     }
 }
 
@@ -199,7 +201,8 @@ impl Body for RequestBody {
             let Some(frame) = std::task::ready!(Pin::new(rest).poll_frame(cx)) else { return Poll::Ready(None) };
             let Ok(data) = frame?.into_data() else { continue };
             let Some(left) = self.left.checked_sub(data.len() as u64) else {
-                self.rest.take().map(linger);
+                // What is left of it is read on, as when this is dropped.
+                drop(std::mem::replace(&mut *self, Self::empty()));
                 return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
             };
             self.left = left;

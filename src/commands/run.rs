@@ -1,11 +1,15 @@
 //! `prewasm run`.
 
+#[cfg(feature = "wasmedge")]
+mod wasmedge;
+
 use std::{
+    error::Error,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use prewasm_artifact::{Artifact, PREVIEW1};
 use prewasm_ext_http::{Access, Environment, InboundRule, ResumeError};
 use prewasm_gateway::{
@@ -29,13 +33,25 @@ Examples:
   prewasm run server.wasm --allow-inbound 127.0.0.1:8080
   prewasm run server.wasm --allow-inbound 0.0.0.0:1234=127.0.0.1:0
   prewasm run client.wasm --allow-outbound http://example.com http://example.com/
-  prewasm run tool.wasm --dir ./data::/data --env MODE=fast -- --input /data/in.txt")]
+  prewasm run tool.wasm --dir ./data::/data --env MODE=fast -- --input /data/in.txt
+  prewasm run client.wasm --engine wasmedge --allow-outbound '*://*:*' http://example.com/")]
 pub struct RunArgs {
     /// The module or component, binary or text; `-` is standard input.
     file: PathBuf,
     /// Arguments of the program; from the first one on, or from `--` on, all belong to it.
     #[arg(trailing_var_arg = true)]
     args: Vec<String>,
+    /// What runs the program. WasmEdge is there if prewasm was built with the cargo feature `wasmedge`.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        env = "PREWASM_ENGINE",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_name = "wasmtime|wasmedge"
+    )]
+    engine: Engine,
     #[command(flatten)]
     guest: GuestArgs,
     #[command(flatten)]
@@ -72,8 +88,29 @@ pub struct RunArgs {
     fuel: Option<u64>,
 }
 
+/// What runs a program.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Engine {
+    #[default]
+    Wasmtime,
+    #[value(name = "wasmedge")]
+    WasmEdge,
+}
+
 /// Runs a program.
 pub fn run(args: RunArgs) -> Result<Exit, Failure> {
+    match args.engine {
+        Engine::Wasmtime => run_on_wasmtime(&args),
+        #[cfg(feature = "wasmedge")]
+        Engine::WasmEdge => wasmedge::run(&args),
+        #[cfg(not(feature = "wasmedge"))]
+        Engine::WasmEdge => Err(Failure::usage(
+            "this prewasm was built without the feature `wasmedge`, which `--engine wasmedge` needs\n  hint: build it with `cargo build --locked --features wasmedge`; README.md says what that needs",
+        )),
+    }
+}
+
+fn run_on_wasmtime(args: &RunArgs) -> Result<Exit, Failure> {
     let artifact = Artifact::read(&args.file)?;
     let finished = prewasm_gateway::run::run(&artifact, &args.options()?, &CodeCache::user())
         .map_err(|error| Failure::new(class(&error), error))?;
@@ -82,8 +119,7 @@ pub fn run(args: RunArgs) -> Result<Exit, Failure> {
 
 impl RunArgs {
     fn options(&self) -> Result<RunOptions, Failure> {
-        let mut args = vec![program_name(&self.file)];
-        args.extend(self.args.iter().cloned());
+        let args = self.program_args();
         let dirs = self.guest.directories(Access::ReadWrite);
         Ok(RunOptions {
             environment: Environment { args, env: self.guest.env(), dirs, ..Environment::default() },
@@ -94,6 +130,12 @@ impl RunArgs {
             memory: self.max_memory,
             precompiled: precompiled_policy(self.allow_precompiled),
         })
+    }
+
+    fn program_args(&self) -> Vec<String> {
+        let mut args = vec![program_name(&self.file)];
+        args.extend(self.args.iter().cloned());
+        args
     }
 }
 
@@ -112,10 +154,7 @@ fn report(artifact: &Artifact, finished: &Finished) -> Exit {
     let origin = artifact.origin();
     let exit = match &finished.outcome {
         Outcome::Exited(code) => Exit::Guest(*code),
-        Outcome::Trapped(error) => {
-            output::message(format_args!("error: `{origin}` trapped\n  caused by: {}", chain(error.as_ref())));
-            Exit::Trapped
-        }
+        Outcome::Trapped(error) => trapped(origin, error.as_ref()),
         Outcome::OutOfFuel { fuel, error } => {
             output::message(format_args!(
                 "error: `{origin}` ran out of fuel ({fuel} units)\n  hint: raise the limit with `--fuel`\n  caused by: {}",
@@ -130,12 +169,7 @@ fn report(artifact: &Artifact, finished: &Finished) -> Exit {
             ));
             Exit::Trapped
         }
-        Outcome::TimedOut(timeout) => {
-            output::message(format_args!(
-                "error: `{origin}` did not end within {timeout:?}\n  hint: raise the limit with `--timeout`"
-            ));
-            Exit::TimedOut
-        }
+        Outcome::TimedOut(timeout) => timed_out(origin, *timeout),
     };
     if exit.code() != 0 && finished.missed_directory && opens_files(artifact) {
         output::message(format_args!(
@@ -143,6 +177,18 @@ fn report(artifact: &Artifact, finished: &Finished) -> Exit {
         ));
     }
     exit
+}
+
+fn trapped(origin: &str, error: &(dyn Error + 'static)) -> Exit {
+    output::message(format_args!("error: `{origin}` trapped\n  caused by: {}", chain(error)));
+    Exit::Trapped
+}
+
+fn timed_out(origin: &str, timeout: Duration) -> Exit {
+    output::message(format_args!(
+        "error: `{origin}` did not end within {timeout:?}\n  hint: raise the limit with `--timeout`"
+    ));
+    Exit::TimedOut
 }
 
 fn opens_files(artifact: &Artifact) -> bool {

@@ -1,6 +1,7 @@
 //! A run of the real binary to its end, for tests.
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
     io::Write as _,
@@ -69,7 +70,7 @@ impl Folder {
 
     /// The binary, about to be run there. Its cache is there too, and nothing of ours is in its environment.
     pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_prewasm"));
+        let mut command = binary();
         command.args(args).current_dir(self.0.path()).env("XDG_CACHE_HOME", self.path("cache"));
         command.env_remove("SOURCE_DATE_EPOCH");
         command
@@ -77,6 +78,19 @@ impl Folder {
 
     pub fn run(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
         finish(&mut self.command(args), b"")
+    }
+}
+
+/// The binary, through the runner which Cargo was given, if any: with WasmEdge in it, it may need another loader.
+fn binary() -> Command {
+    let binary = env!("CARGO_BIN_EXE_prewasm");
+    match env::var_os("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER") {
+        Some(runner) => {
+            let mut command = Command::new(runner);
+            command.arg(binary);
+            command
+        }
+        None => Command::new(binary),
     }
 }
 

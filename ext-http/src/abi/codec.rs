@@ -1,4 +1,5 @@
-//! How results of the TLS codec are encoded: a code below zero for each kind of error, and a state of 12 bytes.
+//! How the TLS codec's arguments are decoded and its results encoded: a code below zero for each kind of error, and a
+//! state of 12 bytes.
 //!
 //! The codes are those of the original plugin, which named the errors of rustls 0.20. Later versions tell more kinds
 //! apart; each has the code which rustls 0.20 would have led to.
@@ -7,7 +8,14 @@ use std::io;
 
 use rustls::{CertificateError, Error, InvalidMessage};
 
-use crate::codec::{CodecError, CodecState};
+use super::{errno::Errno, memory::GuestMemory};
+use crate::{
+    codec::{CodecError, CodecState, Codecs, DEFAULT_CONFIG},
+    imports::CodecCall,
+};
+
+const WANTS_READ: i32 = 1;
+const WANTS_WRITE: i32 = 2;
 
 const PARAMETER: i32 = -1;
 const INAPPROPRIATE_MESSAGE: i32 = -2;
@@ -35,6 +43,63 @@ const NO_APPLICATION_PROTOCOL: i32 = -23;
 const BAD_FRAGMENT_SIZE: i32 = -24;
 const WOULD_BLOCK: i32 = -25;
 const IO: i32 = -26;
+
+/// Every pointer of the guest that is out of bounds is an invalid parameter here.
+impl From<Errno> for CodecError {
+    fn from(_: Errno) -> Self {
+        Self::Parameter
+    }
+}
+
+/// Makes a call: the result is a number, and below zero an error. No call has more than three arguments; what a shorter
+/// one does not have is not looked at.
+pub(crate) fn call(call: CodecCall, memory: &mut GuestMemory<'_>, codecs: &mut Codecs, arguments: [i32; 3]) -> i32 {
+    attempt(call, memory, codecs, arguments).unwrap_or_else(|error| code(&error))
+}
+
+fn attempt(
+    call: CodecCall,
+    memory: &mut GuestMemory<'_>,
+    codecs: &mut Codecs,
+    [id, pointer, size]: [i32; 3],
+) -> Result<i32, CodecError> {
+    let size = size.cast_unsigned();
+    match call {
+        CodecCall::DefaultConfig => Ok(DEFAULT_CONFIG),
+        // The first argument is the configuration: there is no codec yet.
+        CodecCall::NewCodec => codecs.open(id, memory.read(pointer, size)?),
+        CodecCall::IsHandshaking => codecs.is_handshaking(id).map(i32::from),
+        CodecCall::Wants => {
+            let (read, write) = codecs.wants(id)?;
+            Ok(i32::from(read) * WANTS_READ + i32::from(write) * WANTS_WRITE)
+        }
+        CodecCall::DeleteCodec => {
+            codecs.close(id);
+            Ok(0)
+        }
+        CodecCall::SendCloseNotify => codecs.send_close_notify(id).map(|()| 0),
+        CodecCall::ProcessNewPackets => {
+            let processed = codecs.process(id)?;
+            memory.write(pointer, &state(processed))?;
+            Ok(0)
+        }
+        CodecCall::WriteRaw => length(codecs.write_plaintext(id, memory.read(pointer, size)?)?),
+        CodecCall::WriteTls => {
+            let range = memory.range(pointer, size)?;
+            length(codecs.write_tls(id, memory.bytes_mut(range))?)
+        }
+        CodecCall::ReadRaw => {
+            let range = memory.range(pointer, size)?;
+            length(codecs.read_plaintext(id, memory.bytes_mut(range))?)
+        }
+        CodecCall::ReadTls => length(codecs.read_tls(id, memory.read(pointer, size)?)?),
+    }
+}
+
+/// Buffers hold a few times 64 KiB at most, so that every length fits.
+fn length(length: usize) -> Result<i32, CodecError> {
+    i32::try_from(length).map_err(|_| CodecError::Parameter)
+}
 
 /// The code of an error.
 pub(crate) fn code(error: &CodecError) -> i32 {
@@ -96,7 +161,7 @@ fn certificate_code(invalid: &CertificateError) -> i32 {
 }
 
 /// `tls_bytes_to_write` u32 @0, `plaintext_bytes_to_read` u32 @4, `peer_has_closed` u8 @8, padding.
-pub(crate) fn state(state: CodecState) -> [u8; 12] {
+fn state(state: CodecState) -> [u8; 12] {
     let mut bytes = [0; 12];
     // Both are bounded by buffers of a few times 64 KiB.
     let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();

@@ -40,6 +40,8 @@ pub struct Pattern {
     ports: std::ops::Range<u32>,
 }
 
+const ALL_PORTS: std::ops::Range<u32> = 0..65536;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
     Any,
@@ -106,7 +108,7 @@ fn parse_ports(port: Option<&str>, scheme: Option<Scheme>) -> Option<std::ops::R
         (None, Some(Scheme::Http)) => Some(single(80)),
         (None, Some(Scheme::Https)) => Some(single(443)),
         (None, _) => None,
-        (Some("*"), _) => Some(0..u32::from(u16::MAX) + 1),
+        (Some("*"), _) => Some(ALL_PORTS),
         (Some(port), _) => match port.split_once("..") {
             Some((from, to)) => {
                 let range = u32::from(from.parse::<u16>().ok()?)..u32::from(to.parse::<u16>().ok()?);
@@ -159,6 +161,12 @@ impl Pattern {
         let carries = |allowed| scheme == Scheme::Tcp && allowed != Scheme::Udp;
         let scheme_fits = self.scheme.is_none_or(|allowed| allowed == scheme || carries(allowed));
         scheme_fits && self.ports.contains(&u32::from(port)) && self.host.matches(host)
+    }
+
+    /// Whether this is `*://*:*`.
+    #[cfg(feature = "wasmedge")]
+    pub(crate) fn is_everything(&self) -> bool {
+        self.scheme.is_none() && self.host == HostPattern::Any && self.ports == ALL_PORTS
     }
 
     /// Whether calls to some port of `host` are allowed.

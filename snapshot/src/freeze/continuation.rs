@@ -114,7 +114,8 @@ impl Emitter<'_> {
             }
             let top = site.levels.get(index + 1).map_or(site.operands.len(), |inner| inner.height);
             for operand in level.height..top {
-                self.emit(&self.frame.operands[operand].instruction(site.operands[operand])?);
+                let value = self.frame.operands[site.places[operand]];
+                self.emit(&value.instruction(site.operands[operand])?);
             }
         }
         Ok(())

@@ -34,6 +34,8 @@ pub(super) struct Level {
     pub(super) close: usize,
     /// It handles exceptions.
     handles: bool,
+    /// Parameters of an `if`, in its first arm.
+    doubled: usize,
 }
 
 /// A call, and what is around it.
@@ -45,7 +47,12 @@ pub(super) struct Site {
     pub(super) call: Range<usize>,
     /// The types of the operands below the call's own.
     pub(super) operands: Vec<ValType>,
+    /// Where each of them is among those of the frame.
+    pub(super) places: Vec<usize>,
 }
+
+/// More nested `if`s with parameters than this are not sorted out.
+const MAX_ARMS: usize = 8;
 
 /// The sites of all frames, by function and program counter.
 pub(super) type Sites = BTreeMap<(u32, usize), Site>;
@@ -117,7 +124,7 @@ impl<'a> Search<'a> {
 
     fn push(&mut self, construct: Construct, ty: BlockType, opener: Range<usize>, handles: bool) {
         let height = self.validator.get_control_frame(0).map_or(0, |frame| frame.height);
-        self.open.push(Level { construct, ty, height, opener, part_end: 0, close: 0, handles });
+        self.open.push(Level { construct, ty, height, opener, part_end: 0, close: 0, handles, doubled: 0 });
     }
 
     /// A frame's program counter is the end of its call. Under a handler, Wasmtime 48 loses the program point of a
@@ -129,16 +136,44 @@ impl<'a> Search<'a> {
         let Some(base) = height.checked_sub(arguments + callee) else { return };
         let is_handled = self.open.iter().any(|level| level.handles);
         let (pc, operands) = if is_handled { (range.start, height) } else { (range.end, height - callee) };
-        eprintln!("call at {range:x?} handled {is_handled} height {height} args {arguments} want {operands}; frames {:x?}", self.frames.iter().map(|f| (f.pc, &f.operands)).collect::<Vec<_>>());
-        let is_here = |frame: &&&Frame| frame.pc == pc && frame.operands.len() == operands;
-        if !self.frames.iter().any(|frame| is_here(&frame)) {
-            return;
-        }
+        let here = self.frames.iter().find(|frame| frame.pc == pc);
+        let Some(surplus) = here.and_then(|frame| frame.operands.len().checked_sub(operands)) else { return };
+        let Some(places) = self.places(base, surplus) else { return };
         let types = (0..base).map(|i| self.validator.get_operand_type(height - 1 - i).flatten());
         if let Some(operands) = types.collect() {
-            let site = Site { levels: self.open.clone(), call: range.clone(), operands };
+            let site = Site { levels: self.open.clone(), call: range.clone(), operands, places };
             self.unfinished.push((pc, site, self.open.len()));
         }
+    }
+
+    /// Where the lowest `count` operands are among those which the frame has, `surplus` too many.
+    ///
+    /// Wasmtime 48 keeps an `if`'s parameters twice in its first arm, for the other arm. Once the upper ones are taken,
+    /// the lower ones show up in the frame, below all that the arm has pushed. It is not known of which of several
+    /// `if`s they are, unless it makes no difference.
+    fn places(&self, count: usize, surplus: usize) -> Option<Vec<usize>> {
+        let arms: Vec<_> = self.open.iter().filter(|level| level.doubled > 0).collect();
+        if surplus == 0 {
+            return Some((0..count).collect());
+        }
+        if arms.len() > MAX_ARMS {
+            return None;
+        }
+        let mut found = None;
+        for choice in 0..1u32 << arms.len() {
+            let shown: Vec<_> =
+                (0..).zip(&arms).filter(|(arm, _)| choice >> arm & 1 == 1).map(|(_, arm)| arm).collect();
+            if shown.iter().map(|arm| arm.doubled).sum::<usize>() != surplus {
+                continue;
+            }
+            let below =
+                |operand| shown.iter().filter(|arm| arm.height <= operand).map(|arm| arm.doubled).sum::<usize>();
+            let places: Vec<usize> = (0..count).map(|operand| operand + below(operand)).collect();
+            if *found.get_or_insert_with(|| places.clone()) != places {
+                return None;
+            }
+        }
+        found
     }
 
     /// How many arguments a call takes, and whether it takes the callee from the stack, too.
@@ -161,6 +196,7 @@ impl<'a> Search<'a> {
         match operator {
             Operator::Else => {
                 let depth = self.open.len();
+                self.open[depth - 1].doubled = 0;
                 for (_, site, open) in &mut self.unfinished {
                     if *open == depth && site.levels[depth - 1].part_end == 0 {
                         site.levels[depth - 1].part_end = range.start;
@@ -190,8 +226,13 @@ impl<'a> Search<'a> {
 
     fn open(&mut self, operator: &Operator<'_>, range: Range<usize>) {
         match operator {
-            Operator::Block { blockty } | Operator::If { blockty } => {
+            Operator::Block { blockty } => self.push(Construct::Block, *blockty, range, false),
+            Operator::If { blockty } => {
                 self.push(Construct::Block, *blockty, range, false);
+                let height = self.validator.operand_stack_height() as usize;
+                if let Some(level) = self.open.last_mut() {
+                    level.doubled = height - level.height;
+                }
             }
             Operator::Loop { blockty } => self.push(Construct::Loop, *blockty, range, false),
             Operator::TryTable { try_table } => {

@@ -29,19 +29,19 @@ struct Profile {
 
 #[test]
 fn of_the_generator() {
-    holds(&Profile { name: "generator", program: |seed| Some(generator::program(seed)), share: 50, refused: 5 });
+    holds(&Profile { name: "generator", program: |seed| Some(generator::program(seed)), share: 50, refused: 2 });
 }
 
 #[test]
 fn of_wasm_smith() {
     let program = |seed| smith::program(Language::Basic, seed);
-    holds(&Profile { name: "smith", program, share: 14, refused: 5 });
+    holds(&Profile { name: "smith", program, share: 14, refused: 1 });
 }
 
 #[test]
 fn of_wasm_smith_with_references() {
     let program = |seed| smith::program(Language::References, seed);
-    holds(&Profile { name: "references", program, share: 14, refused: 5 });
+    holds(&Profile { name: "references", program, share: 14, refused: 3 });
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn of_wasm_smith_with_exceptions() {
 #[test]
 fn of_wasm_smith_with_everything() {
     let program = |seed| smith::program(Language::Everything, seed);
-    holds(&Profile { name: "everything", program, share: 8, refused: 100 });
+    holds(&Profile { name: "everything", program, share: 8, refused: 120 });
 }
 
 fn holds(profile: &Profile) {

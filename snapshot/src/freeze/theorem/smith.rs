@@ -107,7 +107,22 @@ const IMPORTS: u32 = PASSED.len() as u32 + 1;
 impl Sprinkler<'_> {
     fn write(mut self) -> Vec<u8> {
         let mut module = Module::new();
+        let mut is_exported = false;
         for payload in &self.program.payloads {
+            // There may be no export section. Behind its place come these.
+            let is_behind_exports = matches!(
+                payload,
+                Payload::StartSection { .. }
+                    | Payload::ElementSection(_)
+                    | Payload::DataCountSection { .. }
+                    | Payload::CodeSectionStart { .. }
+            );
+            if is_behind_exports && !is_exported {
+                let mut exports = ExportSection::new();
+                exports.export("_start", ExportKind::Func, IMPORTS + self.program.functions());
+                module.section(&exports);
+                is_exported = true;
+            }
             self.section(&mut module, payload).expect("a valid module is written again");
         }
         module.finish()
@@ -125,7 +140,7 @@ impl Sprinkler<'_> {
                 module.section(&types);
                 module.section(&self.imports());
             }
-            Payload::ImportSection(_) | Payload::CodeSectionEntry(_) => {}
+            Payload::ImportSection(_) | Payload::ExportSection(_) | Payload::CodeSectionEntry(_) => {}
             Payload::FunctionSection(section) => {
                 let mut functions = FunctionSection::new();
                 Shift.parse_function_section(&mut functions, section.clone())?;
@@ -141,11 +156,6 @@ impl Sprinkler<'_> {
                 let mut globals = GlobalSection::new();
                 Shift.parse_global_section(&mut globals, section.clone())?;
                 module.section(&globals);
-            }
-            Payload::ExportSection(_) => {
-                let mut exports = ExportSection::new();
-                exports.export("_start", ExportKind::Func, IMPORTS + self.program.functions());
-                module.section(&exports);
             }
             Payload::StartSection { func, .. } => {
                 module.section(&StartSection { function_index: func + IMPORTS });

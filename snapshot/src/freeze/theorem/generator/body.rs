@@ -167,8 +167,11 @@ impl<'a> Body<'a> {
 
     fn inside(&mut self, params: &[ValType], results: &[ValType]) {
         self.consume(params);
+        let held = if self.random.chance(35) { super::types(self.random, 3) } else { Vec::new() };
+        self.produce(&held);
         let statements = self.random.below(4);
         self.statements(statements);
+        self.consume(&held);
         if self.random.chance(6) {
             // What follows is dead code: it must be valid all the same.
             self.leave();
