@@ -177,6 +177,21 @@ fn frozen_before_its_first_effect_a_program_runs_everywhere() {
     }
 }
 
+#[test]
+fn a_cgi_command_is_served_only_if_it_can_see_the_request() {
+    let (folder, _) = freeze("cgi-echo", &["--until", "pure"]);
+    assert_eq!(report(&folder)["freeze"]["environmentRead"], true);
+    let run = folder.run(["serve", "frozen.wasm", "--listen", "127.0.0.1:0"]);
+    run.fails(3, ["had read its environment", "--until import:wasi_snapshot_preview1.environ_sizes_get"]);
+}
+
+#[tokio::test]
+async fn a_command_frozen_before_it_reads_its_environment_is_served() {
+    let (_folder, frozen) = freeze("cgi-echo", &["--until", "import:wasi_snapshot_preview1.environ_sizes_get"]);
+    let expected = serve(sample("cgi-echo")).start().get("/x?y=z").await;
+    assert_eq!(serve(&frozen).start().get("/x?y=z").await, expected);
+}
+
 /// Writes `before`, calls the marker, writes `after`.
 const MARKED: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

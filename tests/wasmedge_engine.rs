@@ -173,6 +173,9 @@ fn what_cannot_be_run_is_rejected_before_it_starts() {
     run_here(&folder, &[EVERYTHING], "lookup.wat").fails(3, ["sock_lookup_ip", "WasmEdge does not have"]);
     run(&folder, "wasmedge", &[], sample("component-hello"), &[]).fails(3, ["component", "core modules"]);
     folder.run(["compile", "exits.wat", "-o", "exits.cwasm"]).succeeds();
+    let server = sample("blocking-server");
+    folder.run(["snapshot", server.to_str().expect("a path in UTF-8"), "-o", "frozen.wasm"]).succeeds();
+    run_here(&folder, &[EVERYTHING], "frozen.wasm").fails(3, ["open sockets", "leave out `--engine wasmedge`"]);
     run_here(&folder, &["--allow-precompiled"], "exits.cwasm").fails(3, ["machine code for Wasmtime"]);
 }
 

@@ -24,6 +24,9 @@ pub struct Frozen {
     schema_version: u32,
     /// Where the program was stopped: `accept`, `pure`, `marker` or an import.
     pub until: String,
+    /// The program has read its environment variables: it will hardly read those of its next host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub environment_read: bool,
     /// The host at that moment.
     pub host: HostState,
 }
@@ -193,7 +196,7 @@ pub enum ResumeError {
 impl Frozen {
     /// A program stopped at `until`.
     pub fn new(until: String, host: HostState) -> Self {
-        Self { schema_version: SCHEMA_VERSION, until, host }
+        Self { schema_version: SCHEMA_VERSION, until, environment_read: false, host }
     }
 
     /// Reads the section.

@@ -387,11 +387,6 @@ pub fn check(import: &Import) -> Result<(), ImportError> {
     resolve(import).map(drop)
 }
 
-/// Everything that a core module may import.
-pub fn known() -> impl Iterator<Item = Import> {
-    TABLE.iter().map(Entry::import)
-}
-
 fn spell(letters: &str) -> String {
     letters.bytes().map(|letter| if letter == b'i' { "i32" } else { "i64" }).collect::<Vec<_>>().join(", ")
 }

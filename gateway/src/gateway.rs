@@ -58,6 +58,14 @@ pub enum PrepareError {
         /// Where it listens.
         address: SocketAddr,
     },
+    /// It was frozen with the variables in it which a request is told by.
+    #[error(
+        "`{origin}` is a CGI command and was frozen after it had read its environment: it would not see the request's\n  hint: freeze it earlier, with `--until import:wasi_snapshot_preview1.environ_sizes_get`"
+    )]
+    FrozenEnvironment {
+        /// The artifact.
+        origin: String,
+    },
     /// It is not of a kind that can be served.
     #[error("`{origin}` is a {kind}, which cannot be served\n  hint: {hint}")]
     Kind {
@@ -307,13 +315,16 @@ fn check_servable(artifact: &Artifact, kind: Kind, mode: Mode) -> Result<(), Pre
 fn frozen(artifact: &Artifact, kind: Kind) -> Result<Option<HostState>, PrepareError> {
     let origin = || artifact.origin().to_owned();
     let Some(section) = artifact.frozen() else { return Ok(None) };
-    let state = Frozen::parse(section).map_err(|source| PrepareError::Frozen { origin: origin(), source })?.host;
-    let address = state.addresses().next();
+    let frozen = Frozen::parse(section).map_err(|source| PrepareError::Frozen { origin: origin(), source })?;
+    let address = frozen.host.addresses().next();
     match address {
         Some(address) if kind != Kind::SocketServer => {
             Err(PrepareError::FrozenListener { origin: origin(), kind, address })
         }
-        _ => Ok(Some(state)),
+        _ if kind == Kind::Command && frozen.environment_read => {
+            Err(PrepareError::FrozenEnvironment { origin: origin() })
+        }
+        _ => Ok(Some(frozen.host)),
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Facts {
     pub(crate) cleared_stack: u64,
     /// Host calls by import.
     pub(crate) host_calls: BTreeMap<String, u64>,
+    /// The environment variables it sees are those of the build.
+    pub(crate) environment_read: bool,
     pub(crate) listeners: Vec<String>,
     pub(crate) answers: Vec<Answer>,
 }
@@ -147,12 +149,20 @@ fn list(objections: &[prewasm_ext_http::Unfreezable]) -> String {
 /// The function which a program starts with.
 pub(crate) const ENTRY: &str = "_start";
 
+/// The import by which a program begins to read its environment: where there is nothing to read, it does no more.
+const READS_ENVIRONMENT: &str = "wasi_snapshot_preview1.environ_sizes_get";
+
 /// Runs the program to its stop point, and writes what goes on from there.
 pub(crate) fn freeze(plan: &Plan<'_>, stop: &Stop, progress: &Progress) -> Result<FrozenProgram, FreezeError> {
     let sandbox = Sandbox::new(plan.options, progress, Frames::Readable)?;
     let frozen = sandbox.block_on(Freezer { artifact: plan.artifact, stop, sandbox: &sandbox }.freeze());
     sandbox.close();
     frozen
+}
+
+/// Whether a program which is frozen already had read its environment before.
+fn was_environment_read(artifact: &Artifact) -> Result<bool, FreezeError> {
+    Ok(artifact.frozen().map(Frozen::parse).transpose()?.is_some_and(|frozen| frozen.environment_read))
 }
 
 struct Freezer<'a> {
@@ -182,6 +192,7 @@ impl Freezer<'_> {
         check::check(self.sandbox, self.artifact, &written.wasm, &capture).await?;
         let listeners = host.listeners().map(|address| address.to_string()).collect();
         let facts = Facts {
+            environment_read: was_environment_read(self.artifact)? || host_calls.contains_key(READS_ENVIRONMENT),
             time,
             frames: capture.frames.len(),
             continuation_bytes: written.continuation_bytes,
@@ -192,7 +203,9 @@ impl Freezer<'_> {
             answers,
             stopped_in,
         };
-        let section = Frozen::new(self.stop.to_string(), host).to_section()?;
+        let mut frozen = Frozen::new(self.stop.to_string(), host);
+        frozen.environment_read = facts.environment_read;
+        let section = frozen.to_section()?;
         Ok(FrozenProgram { wasm: written.wasm, section, facts })
     }
 

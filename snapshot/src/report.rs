@@ -69,6 +69,8 @@ pub struct Freeze {
     pub lost_debug_info: bool,
     /// Host calls which have been made, by import.
     pub host_calls: BTreeMap<String, u64>,
+    /// Whether it has read its environment: it goes on with the variables of the build.
+    pub environment_read: bool,
     /// Addresses on which it listens.
     pub listeners: Vec<String>,
     /// Requests which it answered.
@@ -141,6 +143,7 @@ impl Freeze {
             cleared_stack_bytes: facts.cleared_stack,
             lost_debug_info: facts.lost_debug_info,
             host_calls: facts.host_calls.clone(),
+            environment_read: facts.environment_read,
             listeners: facts.listeners.clone(),
             warm_ups: facts.answers.iter().map(answer).collect(),
         }
@@ -191,6 +194,9 @@ impl fmt::Display for Freeze {
             writeln!(f, "  listens on   {listener}")?;
         }
         writeln!(f, "  goes on in   {}, {} frames deep", self.stopped_in, self.frames)?;
+        if self.environment_read {
+            writeln!(f, "  environment  has been read: later it sees the variables of this build")?;
+        }
         if self.lost_debug_info {
             writeln!(f, "  debug info   left out, since code had to move")?;
         }

@@ -193,9 +193,10 @@ fn class(error: &ServeError) -> Class {
         ServeError::Listen { .. } | ServeError::Worker(_) => Class::Ours,
         ServeError::Prepare(error) => match error {
             PrepareError::Load(error) => load_class(error),
-            PrepareError::Kind { .. } | PrepareError::Frozen { .. } | PrepareError::FrozenListener { .. } => {
-                Class::Rejected
-            }
+            PrepareError::Kind { .. }
+            | PrepareError::Frozen { .. }
+            | PrepareError::FrozenListener { .. }
+            | PrepareError::FrozenEnvironment { .. } => Class::Rejected,
             PrepareError::Directory(_) | PrepareError::NotResident { .. } | PrepareError::Memory { .. } => Class::Usage,
             PrepareError::Engine { .. } | PrepareError::Thread(_) => Class::Ours,
         },

@@ -276,22 +276,30 @@ fn whose_segments_do_not_matter_once_they_are_dropped() {
 }
 
 #[test]
-fn whose_segments_become_arrays() {
-    holds(
-        r#"(module
-            (import "host" "f" (func $f))
-            (type $bytes (array i8))
-            (type $functions (array funcref))
-            (elem $e func $f)
-            (data $d "bytes")
-            (func $read
-                (drop (array.new_data $bytes $d (i32.const 1) (i32.const 2)))
-                (drop (array.new_elem $functions $e (i32.const 0) (i32.const 1))))
-            (func (export "_start")
-                (call $f) (call $read)
-                (data.drop $d)
-                (call $f)
-                (elem.drop $e)
-                (call $f) (call $read)))"#,
-    );
+fn whose_segments_are_read_once_more() {
+    for read in [
+        "(table.init $e (i32.const 0) (i32.const 0) (i32.const 1))",
+        "(memory.init $d (i32.const 0) (i32.const 1) (i32.const 2))",
+        "(drop (array.new_elem $functions $e (i32.const 0) (i32.const 1)))",
+        "(drop (array.new_data $bytes $d (i32.const 1) (i32.const 2)))",
+    ] {
+        let wat = format!(
+            r#"(module
+                (import "host" "f" (func $f))
+                (type $bytes (array i8))
+                (type $functions (array funcref))
+                (memory 1)
+                (table 1 funcref)
+                (elem $e func $f)
+                (data $d "bytes")
+                (func $read {read} (call $f))
+                (func (export "_start")
+                    (call $f) (call $read)
+                    (data.drop $d)
+                    (elem.drop $e)
+                    (call $f) (call $read)))"#
+        );
+        let checked = holds(&wat);
+        assert_eq!(checked.points, 3, "the last read traps: {checked:?}");
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 /// Places to freeze in a usual test run: some ten seconds.
 const CASES: usize = 3000;
 /// Places in one program.
-const PER_PROGRAM: usize = 4;
+const PER_PROGRAM: usize = 6;
 
 /// Where programs come from.
 struct Profile {
@@ -95,7 +95,7 @@ fn number(variable: &str, default: u64) -> u64 {
     env::var(variable).map_or(default, |value| value.parse().expect("a number"))
 }
 
-#[expect(clippy::print_stdout, reason = "shown with `--nocapture`: how much was covered")]
+/// Shown with `--nocapture`: how much was covered.
 fn report(profile: &Profile, programs: usize, checked: &Checked) {
     let Checked { points, calls, frames, operands, constructs, refused, skipped } = checked;
     let mean = |sum: usize, of: usize| sum as f64 / of.max(1) as f64;

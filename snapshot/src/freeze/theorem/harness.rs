@@ -2,7 +2,10 @@
 
 mod host;
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use prewasm_artifact::{Artifact, ArtifactError};
 use wasmtime::{Config, Engine, Instance, Module, OptLevel, RegallocAlgorithm, Store, Trap, Val};
@@ -20,7 +23,7 @@ use crate::freeze::{
 /// Enough for any program which is meant to end.
 const FUEL: u64 = 2_000_000;
 /// More calls than this tell nothing new.
-const MAX_CALLS: usize = 10_000;
+const MAX_CALLS: usize = 2_000;
 /// Half of what a thread of tests has.
 const STACK: usize = 1024 * 1024;
 
@@ -83,47 +86,58 @@ impl Harness {
     ) -> Result<(), Counterexample> {
         let subject = match Subject::new(&self.watching, wasm, entry) {
             Ok(subject) => subject,
-            Err(error) => {
-                eprintln!("{error:?}");
-                return Ok(checked.skip("not compiled"));
-            }
+            Err(_) => return checked.skipped("not compiled"),
         };
         let through = subject.run(Start { number: 0, stop_at: None });
         if let Some(reason) = through.undetermined {
-            return Ok(checked.skip(reason));
+            return checked.skipped(reason);
         }
         checked.calls += through.calls.len();
+        let rotates = matches!(points, Points::Some { .. });
+        let freezer = Freezer::new(&self.watching, &subject);
         for at in points.of(through.calls.len()) {
-            match self.freeze(&subject, Start { number: 0, stop_at: Some(at) }, at)? {
-                Err(reason) => *checked.refused.entry(kind(&reason)).or_default() += 1,
+            let frozen = match &freezer {
+                Ok(freezer) => freezer.freeze(Start { number: 0, stop_at: Some(at) }, at)?,
+                Err(reason) => Err(kind(reason)),
+            };
+            match frozen {
+                Err(reason) => *checked.refused.entry(reason).or_default() += 1,
                 Ok((frozen, before)) => {
-                    checked.points += 1;
                     checked.describe(wasm, &before);
-                    self.compare(&frozen, entry, at, &before, &through, checked)?;
+                    let comparison = if rotates { Comparison::of_place(checked.points) } else { Comparison::Full };
+                    checked.points += 1;
+                    self.compare(&frozen, entry, at, &before, comparison, &through, checked)?;
                 }
             }
         }
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all of a case, and only here")]
     fn compare(
         &self,
         frozen: &[u8],
         entry: &str,
         at: usize,
         before: &Capture,
+        comparison: Comparison,
         through: &Run,
         checked: &mut Checked,
     ) -> Result<(), Counterexample> {
+        if matches!(comparison, Comparison::Full | Comparison::Optimized) {
+            let optimized = Subject::new(&self.optimizing, frozen, entry).expect("as good as the original");
+            compare_resumed(&optimized, at, through, checked)?;
+        }
+        if comparison == Comparison::Optimized {
+            return Ok(());
+        }
         let watched = Subject::new(&self.watching, frozen, entry).expect("as good as the original");
         compare_resumed(&watched, at, through, checked)?;
         compare_start(&watched, at, before, checked)?;
-        // Compiling takes nearly all of the time: each place sees one of these two.
-        if checked.points.is_multiple_of(2) {
-            return self.freeze_again(&watched, at, through, checked);
+        if comparison == Comparison::Watched {
+            return Ok(());
         }
-        let optimized = Subject::new(&self.optimizing, frozen, entry).expect("as good as the original");
-        compare_resumed(&optimized, at, through, checked)
+        self.freeze_again(&watched, at, through, checked)
     }
 
     /// A frozen module, frozen again one call later, still goes on as the original.
@@ -137,31 +151,59 @@ impl Harness {
         if at + 1 >= through.calls.len() {
             return Ok(());
         }
-        match self.freeze(frozen, Start { number: at, stop_at: Some(at + 1) }, at + 1) {
-            Ok(Ok((again, _))) => {
+        let Ok(freezer) = Freezer::new(&self.watching, frozen) else { return Ok(()) };
+        match freezer.freeze(Start { number: at, stop_at: Some(at + 1) }, at + 1)? {
+            Ok((again, _)) => {
                 let again = Subject::new(&self.watching, &again, frozen.entry).expect("as good as the original");
                 compare_resumed(&again, at + 1, through, checked)
             }
-            Ok(Err(_)) => Ok(()),
-            Err(error) => Err(error),
+            Err(_) => Ok(()),
         }
     }
+}
 
-    fn freeze(&self, subject: &Subject<'_>, start: Start, at: usize) -> Result<Frozen, Counterexample> {
-        let probed = match Probed::new(&subject.program) {
-            Ok(probed) => probed,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let mut run = if probed.wasm == subject.program.wasm {
-            subject.run(start)
-        } else {
-            let module = Module::new(&self.watching, &probed.wasm).expect("probes are valid");
-            // Its shape is the program's: probes do not count.
-            run(&module, subject.program.shape(), subject.entry, start)
-        };
+/// What is done with a frozen module. Compiling takes nearly all of the time, so most see a part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Full,
+    /// On the engine which tells the state.
+    Watched,
+    /// On the engine of users.
+    Optimized,
+    /// As `Watched`, and frozen once more.
+    Again,
+}
+
+impl Comparison {
+    fn of_place(number: usize) -> Self {
+        [Self::Again, Self::Watched, Self::Optimized, Self::Watched][number % 4]
+    }
+}
+
+/// A module to be frozen at several places.
+struct Freezer<'a> {
+    subject: &'a Subject<'a>,
+    probed: Probed,
+    /// With probes, where there are any.
+    module: Option<Module>,
+}
+
+impl<'a> Freezer<'a> {
+    fn new(engine: &Engine, subject: &'a Subject<'a>) -> Result<Self, Unfreezable> {
+        let probed = Probed::new(&subject.program)?;
+        let has_probes = probed.wasm != subject.program.wasm;
+        let module = has_probes.then(|| Module::new(engine, &probed.wasm).expect("probes are valid"));
+        Ok(Self { subject, probed, module })
+    }
+
+    fn freeze(&self, start: Start, at: usize) -> Result<Frozen, Counterexample> {
+        let Self { subject, probed, module } = self;
+        // The shape is the program's: probes do not count.
+        let module = module.as_ref().unwrap_or(&subject.module);
+        let mut run = run(module, subject.program.shape(), subject.entry, start);
         let mut capture = match run.captured.take() {
             Some(Ok(capture)) => capture,
-            Some(Err(reason)) => return Ok(Err(reason)),
+            Some(Err(reason)) => return Ok(Err(kind(&reason))),
             None => return Err(Counterexample::NotReached { at, end: run.end }),
         };
         let (mut store, instance) = run.instance.take().expect("a captured program was instantiated");
@@ -170,7 +212,7 @@ impl Harness {
         probed.translate(&mut capture, subject.program.shape().imported_functions);
         let written = match writer::write(&subject.program, &capture, &dropped, subject.entry) {
             Ok(written) => written,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Err(kind(&reason))),
         };
         match Artifact::from_bytes("frozen", written.wasm) {
             Ok(artifact) => Ok(Ok((artifact.into_bytes(), Box::new(capture)))),
@@ -184,12 +226,16 @@ fn kind(reason: &Unfreezable) -> String {
     reason.to_string().split(' ').filter(|word| word.parse::<u32>().is_err()).collect::<Vec<_>>().join(" ")
 }
 
-type Frozen = Result<(Vec<u8>, Box<Capture>), Unfreezable>;
+/// The frozen module and what was captured, or why not.
+type Frozen = Result<(Vec<u8>, Box<Capture>), String>;
 
 impl Points<'_> {
     fn of(self, calls: usize) -> Vec<usize> {
         match self {
-            Self::Some { count, random } if count < calls => (0..count).map(|_| random.below(calls)).collect(),
+            Self::Some { count, random } if count < calls => {
+                let places: BTreeSet<_> = (0..count).map(|_| random.below(calls)).collect();
+                places.into_iter().collect()
+            }
             _ => (0..calls).collect(),
         }
     }
@@ -198,6 +244,11 @@ impl Points<'_> {
 impl Checked {
     pub(super) fn skip(&mut self, reason: &'static str) {
         *self.skipped.entry(reason).or_default() += 1;
+    }
+
+    fn skipped(&mut self, reason: &'static str) -> Result<(), Counterexample> {
+        self.skip(reason);
+        Ok(())
     }
 
     fn describe(&mut self, wasm: &[u8], capture: &Capture) {
@@ -223,7 +274,7 @@ fn compare_resumed(
     let resumed = frozen.run(Start { number: at, stop_at: None });
     if let Some(reason) = resumed.undetermined {
         // Frames of continuations differ in size: the stack may overflow sooner.
-        return Ok(checked.skip(reason));
+        return checked.skipped(reason);
     }
     same(at, "host calls", &through.calls[at..], &resumed.calls[..])?;
     same(at, "ends", &through.end, &resumed.end)?;
@@ -244,7 +295,7 @@ fn compare_start(
     let after = match run.captured {
         Some(Ok(after)) => after,
         Some(Err(reason)) => return Err(Counterexample::RefusedAtStart { at, reason }),
-        None if run.undetermined.is_some() => return Ok(checked.skip("overflow at the start")),
+        None if run.undetermined.is_some() => return checked.skipped("overflow at the start"),
         None => return Err(Counterexample::NotReached { at, end: run.end }),
     };
     same(at, "host calls at the start", &before.call, &after.call)?;

@@ -45,8 +45,8 @@ impl Body<'_> {
             (20, Statement::Construct),
             (6, Statement::BranchIf),
             (4, Statement::LeaveIf),
-            (4, Statement::Bulk),
-            (5, Statement::Table),
+            (7, Statement::Bulk),
+            (8, Statement::Table),
             (3, Statement::TypedCall),
         ]);
         match statement {
