@@ -1,4 +1,4 @@
-//! What a snapshot saves: the first answer of a server, from its start and from each kind of snapshot.
+//! What a snapshot saves: the time to an answer of a fresh instance, from its start and from each kind of snapshot.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     snapshots,
 };
 
-/// The times of one file; a value per round.
+/// The times of one file.
 pub(crate) struct Times {
     /// The guest, and how it was snapshotted.
     pub(crate) guest: String,
@@ -22,8 +22,10 @@ pub(crate) struct Times {
     pub(crate) bytes: u64,
     /// From the start of the gateway's process to the answer.
     pub(crate) from_start: Vec<Duration>,
-    /// From the request to the answer, in a gateway which is already running.
+    /// From the first request to the answer, in a gateway which is already running.
     pub(crate) first_request: Vec<Duration>,
+    /// The same for later requests: each has a fresh instance, too.
+    pub(crate) later_requests: Vec<Duration>,
     body: String,
 }
 
@@ -38,6 +40,9 @@ const CASES: [Case; 2] = [
         &[("init", &["--until", "init"]), ("frozen-warm", &["--warm-up", "GET /check?q=hello"])],
     ),
 ];
+
+/// How many further requests are made in each round, on a connection each.
+const LATER_REQUESTS: usize = 10;
 
 /// Measures guest by guest: the original first, then its snapshots.
 pub(crate) fn measure(folder: &Path, rounds: usize) -> anyhow::Result<Vec<Vec<Times>>> {
@@ -58,6 +63,7 @@ fn measure_case(folder: &Path, rounds: usize, (name, path, variants): &Case) -> 
             bytes: fs::metadata(file)?.len(),
             from_start: Vec::new(),
             first_request: Vec::new(),
+            later_requests: Vec::new(),
             body: String::new(),
         });
     }
@@ -80,6 +86,9 @@ impl Times {
         let (body, first_request) = load::once(server.address, path)?;
         self.from_start.push(started.elapsed());
         self.first_request.push(first_request);
+        for _ in 0..LATER_REQUESTS {
+            self.later_requests.push(load::once(server.address, path)?.1);
+        }
         self.body = body;
         Ok(())
     }

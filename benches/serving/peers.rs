@@ -207,11 +207,13 @@ fn wasmtime(folder: &Path) -> Option<Peer> {
     })
 }
 
-/// The version of a crate in our `Cargo.lock`.
+/// The version of a crate in our `Cargo.lock`; the newest, if there are several.
 fn locked_version(name: &str) -> anyhow::Result<&'static str> {
     let lock = include_str!("../../Cargo.lock");
-    let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).context("not in Cargo.lock")?;
-    Ok(rest.split('"').next().unwrap_or_default())
+    let start = format!("name = \"{name}\"\nversion = \"");
+    let found = lock.split(start.as_str()).skip(1).filter_map(|rest| rest.split('"').next());
+    // They come in ascending order.
+    found.last().context("not in Cargo.lock")
 }
 
 /// hyper without Wasm: a thread with a runtime for each core, as in the gateway.
