@@ -106,60 +106,66 @@ impl Harness {
                     checked.describe(wasm, &before);
                     let comparison = if rotates { Comparison::of_place(checked.points) } else { Comparison::Full };
                     checked.points += 1;
-                    self.compare(&frozen, entry, at, &before, comparison, &through, checked)?;
+                    let place = Place { entry, at, through: &through };
+                    self.compare(&place, (&frozen, &before), comparison, checked)?;
                 }
             }
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of a case, and only here")]
     fn compare(
         &self,
-        frozen: &[u8],
-        entry: &str,
-        at: usize,
-        before: &Capture,
+        place: &Place<'_>,
+        (frozen, before): (&[u8], &Capture),
         comparison: Comparison,
-        through: &Run,
         checked: &mut Checked,
     ) -> Result<(), Counterexample> {
         if matches!(comparison, Comparison::Full | Comparison::Optimized) {
-            let optimized = Subject::new(&self.optimizing, frozen, entry).expect("as good as the original");
-            compare_resumed(&optimized, at, through, checked)?;
+            let optimized = Subject::new(&self.optimizing, frozen, place.entry).expect("as good as the original");
+            compare_resumed(&optimized, place, checked)?;
         }
         if comparison == Comparison::Optimized {
             return Ok(());
         }
-        let watched = Subject::new(&self.watching, frozen, entry).expect("as good as the original");
-        compare_resumed(&watched, at, through, checked)?;
-        compare_start(&watched, at, before, checked)?;
+        let watched = Subject::new(&self.watching, frozen, place.entry).expect("as good as the original");
+        compare_resumed(&watched, place, checked)?;
+        compare_start(&watched, place.at, before, checked)?;
         if comparison == Comparison::Watched {
             return Ok(());
         }
-        self.freeze_again(&watched, at, through, checked)
+        self.freeze_again(&watched, place, checked)
     }
 
     /// A frozen module, frozen again one call later, still goes on as the original.
     fn freeze_again(
         &self,
         frozen: &Subject<'_>,
-        at: usize,
-        through: &Run,
+        place: &Place<'_>,
         checked: &mut Checked,
     ) -> Result<(), Counterexample> {
-        if at + 1 >= through.calls.len() {
+        let next = Place { at: place.at + 1, ..*place };
+        if next.at >= place.through.calls.len() {
             return Ok(());
         }
         let Ok(freezer) = Freezer::new(&self.watching, frozen) else { return Ok(()) };
-        match freezer.freeze(Start { number: at, stop_at: Some(at + 1) }, at + 1)? {
+        match freezer.freeze(Start { number: place.at, stop_at: Some(next.at) }, next.at)? {
             Ok((again, _)) => {
-                let again = Subject::new(&self.watching, &again, frozen.entry).expect("as good as the original");
-                compare_resumed(&again, at + 1, through, checked)
+                let again = Subject::new(&self.watching, &again, place.entry).expect("as good as the original");
+                compare_resumed(&again, &next, checked)
             }
             Err(_) => Ok(()),
         }
     }
+}
+
+/// A host call of a run, at which the program is frozen.
+struct Place<'a> {
+    entry: &'a str,
+    /// Its number.
+    at: usize,
+    /// The whole run, without freezing.
+    through: &'a Run,
 }
 
 /// What is done with a frozen module. Compiling takes nearly all of the time, so most see a part.
@@ -265,12 +271,8 @@ impl Checked {
     }
 }
 
-fn compare_resumed(
-    frozen: &Subject<'_>,
-    at: usize,
-    through: &Run,
-    checked: &mut Checked,
-) -> Result<(), Counterexample> {
+fn compare_resumed(frozen: &Subject<'_>, place: &Place<'_>, checked: &mut Checked) -> Result<(), Counterexample> {
+    let Place { at, through, .. } = *place;
     let resumed = frozen.run(Start { number: at, stop_at: None });
     if let Some(reason) = resumed.undetermined {
         // Frames of continuations differ in size: the stack may overflow sooner.
