@@ -356,12 +356,6 @@ pub enum Unfreezable {
         /// The table's index.
         table: usize,
     },
-    /// Whether an element segment was dropped cannot be found out.
-    #[error("whether element segment {segment} was dropped cannot be found out: no table has its type")]
-    DroppedElements {
-        /// The segment's index.
-        segment: u32,
-    },
     /// A frame's place in its function was not found: a fault of ours or of the engine's.
     #[error("the place of a frame was not found: function {function}, offset {pc:#x}; this is a bug")]
     UnknownPlace {
