@@ -20,7 +20,7 @@ use crate::{
         component::ComponentGuest,
         resident::ResidentGuest,
         socket::{self, remove_hop_by_hop},
-        state::CoreGuest,
+        state::{CoreGuest, Rehearsal},
     },
     respond::Failure,
 };
@@ -172,6 +172,24 @@ impl Gateway {
     /// The app.
     pub fn app(&self) -> &App {
         &self.app
+    }
+
+    /// Makes `rounds` instances of an isolated socket server one after the other, without a request, and tells how long
+    /// each took; for any other app, and if an instance fails, none. Blocks, on a runtime of its own.
+    ///
+    /// # Errors
+    /// If the system gives us no runtime.
+    pub fn rehearse(&self, rounds: usize) -> std::io::Result<Vec<Rehearsal>> {
+        let Guest::Isolated(guest) = &self.guest else { return Ok(Vec::new()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outbound = Arc::new(Outbound::new(Arc::clone(&self.app.outbound)));
+        Ok(runtime.block_on(async {
+            let mut times = Vec::with_capacity(rounds);
+            for _ in 0..rounds {
+                times.extend(socket::rehearse(guest, Arc::clone(&outbound)).await.ok());
+            }
+            times
+        }))
     }
 
     /// Answers one request: a guest's failure is an answer too.

@@ -30,4 +30,5 @@ pub use app::{App, Limits, Mode};
 pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile};
 pub use engine::{Metering, Pulse, Ticker, on_demand};
 pub use gateway::{Gateway, PrepareError};
+pub use guest::state::Rehearsal;
 pub use server::{ServeError, ServerOptions, serve};

@@ -14,11 +14,13 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use prewasm_ext_http::{HostOptions, Inbound, Input, Network, Outbound, VirtualStream, virtual_inbound};
+use prewasm_ext_http::{
+    HostOptions, Inbound, Input, Network, Outbound, VirtualInbound, VirtualStream, virtual_inbound,
+};
 
 use super::{
     leash::Leash,
-    state::{CoreGuest, End},
+    state::{CoreGuest, End, Rehearsal},
     task::GuestTask,
 };
 use crate::{
@@ -51,16 +53,27 @@ pub(crate) async fn serve_isolated(
     let stream = connector.connect(peer);
     connector.close();
     let timeout = guest.app().limits.timeout;
+    let options = options(&guest, inbound, outbound);
+    let task = GuestTask::new(guest.run(options), timeout, permit);
+    exchange(stream, request, task, AfterAnswer::Finish).await
+}
+
+/// Makes an instance as for a request, and lets it find that nobody connects.
+pub(crate) async fn rehearse(guest: &CoreGuest, outbound: Arc<Outbound>) -> Result<Rehearsal, Failure> {
+    let (inbound, connector) = virtual_inbound();
+    connector.close();
+    guest.rehearse(options(guest, inbound, outbound)).await
+}
+
+fn options(guest: &CoreGuest, inbound: VirtualInbound, outbound: Arc<Outbound>) -> HostOptions {
     let log = guest.app().limits.log;
-    let options = HostOptions {
+    HostOptions {
         extra_env: Box::new(Vec::new),
         stdin: Input::Empty,
         stdout: GuestLog::output(Stream::Stdout, log),
         stderr: GuestLog::output(Stream::Stderr, log),
         network: Network { inbound: Inbound::Virtual(inbound), outbound },
-    };
-    let task = GuestTask::new(guest.run(options), timeout, permit);
-    exchange(stream, request, task, AfterAnswer::Finish).await
+    }
 }
 
 /// Sends the request over `stream` and waits for the head of the answer, while `guest` runs.

@@ -1,12 +1,15 @@
 //! Store data of core modules, and how the end of one is classed.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prewasm_ext_http::{
     Environment, Host, HostOptions, HostState, HostView,
     link::{self, ServedOut},
 };
-use wasmtime::{InstancePre, Module, Store, Trap};
+use wasmtime::{InstancePre, Module, Store, Trap, TypedFunc};
 use wasmtime_wasi::I32Exit;
 
 use super::limiter::MemoryLimiter;
@@ -46,6 +49,17 @@ pub(crate) enum End {
     ServedOut,
 }
 
+/// How long an instance took which had no request to serve.
+#[derive(Clone, Copy, Debug)]
+pub struct Rehearsal {
+    /// To make it: from nothing to before its first instruction.
+    pub instantiate: Duration,
+    /// To run it until it waits for a connection, or ends.
+    pub run: Duration,
+    /// To reset it: its slot is ready for the next.
+    pub reset: Duration,
+}
+
 impl CoreGuest {
     pub(crate) fn new(
         module: &Module,
@@ -77,12 +91,29 @@ impl CoreGuest {
     pub(crate) async fn run(self, options: HostOptions) -> Result<End, Failure> {
         let mut store = self.store(options).map_err(Failure::Instantiate)?;
         let guest = async {
-            let instance = self.template.instantiate_async(&mut store).await?;
-            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+            let start = self.instantiate(&mut store).await?;
             start.call_async(&mut store, ()).await
         };
         let result = self.pulse.drive(guest).await;
         result.map(|()| End::Returned).or_else(|error| classify(error, &store.data().limiter))
+    }
+
+    /// The same, with the times of its parts. The runtime must be the caller's own: nothing else runs meanwhile.
+    pub(crate) async fn rehearse(&self, options: HostOptions) -> Result<Rehearsal, Failure> {
+        let begin = Instant::now();
+        let mut store = self.store(options).map_err(Failure::Instantiate)?;
+        let start = self.instantiate(&mut store).await.map_err(Failure::Instantiate)?;
+        let instantiated = Instant::now();
+        let result = self.pulse.drive(start.call_async(&mut store, ())).await;
+        let ended = Instant::now();
+        result.map(|()| End::Returned).or_else(|error| classify(error, &store.data().limiter))?;
+        drop(store);
+        Ok(Rehearsal { instantiate: instantiated - begin, run: ended - instantiated, reset: ended.elapsed() })
+    }
+
+    async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<TypedFunc<(), ()>> {
+        let instance = self.template.instantiate_async(&mut *store).await?;
+        instance.get_typed_func(store, "_start")
     }
 
     fn store(&self, options: HostOptions) -> wasmtime::Result<Store<State>> {
