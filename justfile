@@ -23,6 +23,7 @@ theorem:
 # Measure side by side with native hyper and, where it is installed, `wasmtime serve`
 bench:
     cargo bench --locked --bench serving
+    cargo bench --locked --bench restore
 
 # Build samples/prebuilt/ again
 samples:

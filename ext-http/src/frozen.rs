@@ -149,8 +149,8 @@ pub enum Unfreezable {
         /// What the guest knew it as.
         guest: String,
     },
-    /// The guest may still read the last answer to a request of its HTTP plugin.
-    #[error("the HTTP plugin holds an answer of {bytes} bytes")]
+    /// The guest has not yet fetched the answer to a request of its HTTP plugin.
+    #[error("the HTTP plugin holds an answer of {bytes} bytes, not yet fetched")]
     PluginAnswer {
         /// Its length.
         bytes: usize,

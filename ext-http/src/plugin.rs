@@ -70,22 +70,31 @@ pub enum PluginError {
 #[derive(Debug, Default)]
 pub(crate) struct Plugin {
     answer: Vec<u8>,
+    /// The guest has fetched it, as libraries do once.
+    is_fetched: bool,
 }
 
 impl Plugin {
-    pub(crate) fn answer(&self) -> &[u8] {
+    pub(crate) fn length(&self) -> usize {
+        self.answer.len()
+    }
+
+    /// The answer, for the guest to keep.
+    pub(crate) fn fetch(&mut self) -> &[u8] {
+        self.is_fetched = true;
         &self.answer
     }
 
-    /// The answer cannot be kept for a frozen guest, which may read it at any time.
+    /// The answer is not kept for a frozen guest. One which has fetched it will hardly do so again.
     pub(crate) fn freeze(&self, objections: &mut Vec<Unfreezable>) {
-        if !self.answer.is_empty() {
+        if !self.answer.is_empty() && !self.is_fetched {
             objections.push(Unfreezable::PluginAnswer { bytes: self.answer.len() });
         }
     }
 
     pub(crate) fn store(&mut self, answer: Vec<u8>) {
         self.answer = answer;
+        self.is_fetched = false;
     }
 }
 

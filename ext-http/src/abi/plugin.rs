@@ -48,12 +48,12 @@ impl<'a> Order<'a> {
 /// The length of the last answer.
 pub(crate) fn answer_length(plugin: &Plugin) -> i32 {
     // It is bounded far below: see `plugin`.
-    i32::try_from(plugin.answer().len()).unwrap_or(i32::MAX)
+    i32::try_from(plugin.length()).unwrap_or(i32::MAX)
 }
 
 /// Stores the last answer where the guest wants it.
-pub(crate) fn write_answer(memory: &mut GuestMemory<'_>, out: i32, plugin: &Plugin) -> Result<(), PluginError> {
-    memory.write(out, plugin.answer()).map_err(|_| PluginError::AnswerOutOfBounds)
+pub(crate) fn write_answer(memory: &mut GuestMemory<'_>, out: i32, plugin: &mut Plugin) -> Result<(), PluginError> {
+    memory.write(out, plugin.fetch()).map_err(|_| PluginError::AnswerOutOfBounds)
 }
 
 #[cfg(test)]

@@ -66,6 +66,15 @@ fn lived_in() -> (Host, Connector) {
 }
 
 #[test]
+fn an_answer_of_the_plugin_which_was_fetched_is_no_objection() {
+    let mut host = host(Inbound::Denied);
+    host.plugin.store(b"HTTP/1.1 200 OK\r\n\r\n".to_vec());
+    assert!(host.freeze().is_err());
+    host.plugin.fetch();
+    host.freeze().expect("the guest has its own copy");
+}
+
+#[test]
 fn what_was_frozen_and_resumed_freezes_to_the_same() {
     let (mut lived_in, _connector) = lived_in();
     let state = lived_in.freeze().expect("nothing speaks against it");
@@ -128,7 +137,7 @@ async fn every_objection_is_told_at_once() {
     assert_eq!(told[0], "the listener on 0.0.0.0:8080 (fd 512) has a connection waiting");
     assert_eq!(told[1], "fd 513 is an open connection, with 127.0.0.1:4000");
     assert!(told[2].starts_with("fd 515 is a datagram socket bound to [::]:"), "{told:?}");
-    assert_eq!(told[3], "the HTTP plugin holds an answer of 19 bytes");
+    assert_eq!(told[3], "the HTTP plugin holds an answer of 19 bytes, not yet fetched");
     assert_eq!(told[4], "TLS codec 0, for `api.test`, is open");
     assert_eq!(told.len(), 5);
 }

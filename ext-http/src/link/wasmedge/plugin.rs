@@ -58,7 +58,7 @@ fn attempt(
         PluginCall::GetRcvLen => Ok(vec![WasmValue::from_i32(answer_length(&calls.plugin))]),
         PluginCall::GetRcv => {
             let [out] = numbers(arguments);
-            write_answer(memory, out, &calls.plugin)?;
+            write_answer(memory, out, &mut calls.plugin)?;
             Ok(Vec::new())
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry,
             linker.func_wrap(entry.module, entry.name, move |mut caller: Caller<'_, T>, out: i32| -> Result<()> {
                 announce!(caller, entry, out);
                 let (mut memory, host) = parts(&mut caller)?;
-                Ok(write_answer(&mut memory, out, &host.plugin)?)
+                Ok(write_answer(&mut memory, out, &mut host.plugin)?)
             })?;
             Ok(())
         }
