@@ -189,6 +189,7 @@ impl Freezer<'_> {
         let cleared_stack = shadow_stack::clear(&program, &mut capture.state);
         let state_error = |source| FreezeError::State { stopped_in: stopped_in.clone(), source };
         let written = writer::write(&program, &capture, &dropped, ENTRY).map_err(state_error)?;
+        (self.sandbox.progress)(Event::Checking);
         check::check(self.sandbox, self.artifact, &written.wasm, &capture).await?;
         let listeners = host.listeners().map(|address| address.to_string()).collect();
         let facts = Facts {
@@ -216,6 +217,7 @@ impl Freezer<'_> {
     async fn run(&self, program: &Program<'_>) -> Result<Run, FreezeError> {
         let Sandbox { engine, options, .. } = self.sandbox;
         let probed = Probed::new(program).map_err(|source| self.unfreezable(source))?;
+        (self.sandbox.progress)(Event::Compiling);
         let module = Module::new(engine, &probed.wasm).map_err(RunError::Compile)?;
         let linker = link::linker::<Watched>(engine).map_err(RunError::Engine)?;
         let (state, connector) = Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox)?;
@@ -224,7 +226,7 @@ impl Freezer<'_> {
         let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
 
         let start = Instant::now();
-        (self.sandbox.progress)(Event::Initializing { function: ENTRY });
+        (self.sandbox.progress)(Event::Calling { function: ENTRY });
         let guest = async {
             let instance = Instance::new_async(&mut store, &module, &externs).await.map_err(during(START_FUNCTION))?;
             let entry = instance.get_typed_func::<(), ()>(&mut store, ENTRY).map_err(during(ENTRY))?;

@@ -86,6 +86,7 @@ impl Run<'_> {
     async fn module(&self) -> Result<Initialized, InitializeError> {
         let Sandbox { engine, options, progress, .. } = self.sandbox;
         let (context, instrumented) = self.wizer.instrument(self.artifact.bytes()).map_err(InitializeError::Record)?;
+        (progress)(Event::Compiling);
         let module = Module::new(engine, &instrumented).map_err(RunError::Compile)?;
         let linker = link::linker::<ModuleState>(engine).map_err(RunError::Engine)?;
         let mut store = self.sandbox.store(ModuleState::new(&options.inputs, self.sandbox.guard(), progress))?;
@@ -112,6 +113,7 @@ impl Run<'_> {
         let Sandbox { engine, options, progress, .. } = self.sandbox;
         let (context, instrumented) =
             self.wizer.instrument_component(self.artifact.bytes()).map_err(InitializeError::Record)?;
+        (progress)(Event::Compiling);
         let component = Component::new(engine, &instrumented).map_err(RunError::Compile)?;
         let name = self.wizer.get_init_func();
         let no_init = || InitializeError::NoInit { function: name.to_owned() };
@@ -130,7 +132,7 @@ impl Run<'_> {
             let Some(Ok(init)) = instance.get_func(&mut store, index).map(|init| init.typed::<(), ()>(&store)) else {
                 return Ok(None);
             };
-            (progress)(Event::Initializing { function: name });
+            (progress)(Event::Calling { function: name });
             init.call_async(&mut store, ()).await.map_err(during(name))?;
             Ok(Some(instance))
         };
@@ -163,6 +165,6 @@ impl Run<'_> {
 /// Calls an exported function which takes and gives nothing.
 async fn call(store: &mut Store<ModuleState>, instance: &Instance, name: &str) -> Result<(), Failed> {
     let function = instance.get_typed_func::<(), ()>(&mut *store, name).map_err(during(name))?;
-    store.data().tell(Event::Initializing { function: name });
+    store.data().tell(Event::Calling { function: name });
     function.call_async(store, ()).await.map_err(during(name))
 }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 /// Something that happened during a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The init function is about to be called.
-    Initializing {
+    /// The program is about to be compiled, which takes most of the time.
+    Compiling,
+    /// A function of the program is about to be called.
+    Calling {
         /// Its name.
         function: &'a str,
     },
+    /// The frozen program is about to be compared with what was stopped.
+    Checking,
     /// The program printed a line, to standard output or error; control characters are escaped.
     Guest {
         /// The line without its end.

@@ -1,7 +1,8 @@
 //! `prewasm snapshot`.
 
 use std::{
-    env,
+    env, fmt,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -115,7 +116,7 @@ pub fn run(args: &SnapshotArgs, quiet: bool) -> Result<Exit, Failure> {
     output::check_binary(&args.output)?;
     let options = args.options()?;
     let artifact = Artifact::read(&args.input)?;
-    let snapshot = build(&artifact, &options, &progress()).map_err(|error| Failure::new(class(&error), error))?;
+    let snapshot = build(&artifact, &options, &progress(quiet)).map_err(|error| Failure::new(class(&error), error))?;
     output::binary(&args.output, &snapshot.wasm)?;
     args.print(&snapshot.report, quiet)?;
     Ok(Exit::Done)
@@ -173,9 +174,17 @@ fn source_date_epoch() -> Result<u64, Failure> {
     })
 }
 
-fn progress() -> Progress {
-    Arc::new(|event| match event {
-        Event::Initializing { function } => tracing::debug!("calling `{function}`"),
+/// On a terminal, somebody waits.
+fn progress(quiet: bool) -> Progress {
+    let is_watched = !quiet && io::stderr().is_terminal();
+    let tell = move |text: fmt::Arguments<'_>| match is_watched {
+        true => output::message(text),
+        false => tracing::debug!("{text}"),
+    };
+    Arc::new(move |event| match event {
+        Event::Compiling => tell(format_args!("compiling")),
+        Event::Calling { function } => tell(format_args!("calling `{function}`")),
+        Event::Checking => tell(format_args!("comparing the result with what was stopped")),
         Event::Guest { line } => output::guest(line),
         Event::GuestOutputCut { limit } => {
             tracing::warn!("the guest has printed more than {limit} bytes; the rest is dropped");
