@@ -59,19 +59,33 @@ pub(crate) struct Capture {
 pub(crate) struct Shape {
     /// Imported functions: they come first in the function index space.
     pub(crate) imported_functions: u32,
-    /// All functions of the program; those behind them are ours.
-    pub(crate) functions: u32,
     /// Code changes tables, or grows them.
     pub(crate) changes_tables: bool,
 }
 
+/// How far an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It is being instantiated: only its start section can run.
+    Starting,
+    /// Its entry has been called.
+    Entered,
+}
+
 /// Reads everything, from inside of a host function and before it has any effect.
+///
+/// Nothing is asked of a starting instance: its outermost frame belongs to no function, and Wasmtime 48 reads it with
+/// the layout of some function's, up to a segmentation fault.
 pub(crate) fn capture<T: 'static>(
     caller: &mut Caller<'_, T>,
     shape: Shape,
+    phase: Phase,
     import: u32,
     arguments: &[Val],
 ) -> Result<Capture, Unfreezable> {
+    if phase == Phase::Starting {
+        return Err(Unfreezable::NotAFunction);
+    }
     let (raw, instance) = walk(caller, shape)?;
     let mut reader = Reader::new(instance);
     let mut frames = Vec::with_capacity(raw.len());
@@ -118,12 +132,7 @@ fn walk<T: 'static>(caller: &mut Caller<'_, T>, shape: Shape) -> Result<(Vec<Raw
         if *instance.get_or_insert(of) != of {
             return Err(Unfreezable::SeveralInstances);
         }
-        let frame_of = raw(caller, shape, &frame).map_err(Unfreezable::Debugger)?.ok_or(Unfreezable::NotAFunction)?;
-        // Ours is the caller of the start function. The frame behind it must not be touched: see `probes`.
-        if frame_of.function >= shape.functions {
-            return Err(Unfreezable::NotAFunction);
-        }
-        frames.push(frame_of);
+        frames.push(raw(caller, shape, &frame).map_err(Unfreezable::Debugger)?.ok_or(Unfreezable::NotAFunction)?);
         next = frame.parent(&mut *caller).map_err(Unfreezable::Debugger)?;
     }
     Ok((frames, instance.ok_or(Unfreezable::NoFrame)?))

@@ -6,18 +6,14 @@
 //! ```wat
 //! (func (memory.init $segment (i32.const 0) (i32.const LENGTH) (i32.const 0)))
 //! ```
-//!
-//! A start function is called by a function of ours, `(func $begin (call $start))`. Its frame tells that the program is
-//! in its start section before anybody looks at the frame behind it: that belongs to no function, and Wasmtime 48
-//! reads it with the layout of some function's, up to a segmentation fault.
 
 use std::{collections::BTreeSet, ops::Range};
 
 use wasm_encoder::{
-    CodeSection, Function, FunctionSection, Instruction, Module, RawSection, StartSection, TypeSection,
+    CodeSection, Function, FunctionSection, Instruction, Module, RawSection, TypeSection,
     reencode::{Reencode as _, RoundtripReencoder},
 };
-use wasmparser::{DataKind, ElementItems, ElementKind, MemoryType, Payload, Table};
+use wasmparser::{DataKind, ElementItems, ElementKind, Payload};
 use wasmtime::{Instance, Store};
 
 use super::{
@@ -56,14 +52,13 @@ impl Probed {
         if program.bodies.is_empty() {
             return Err(Unfreezable::NoFrame);
         }
-        let probes = Probes::of(program)?;
+        let probes = Probes::of(program);
         let (data, elements): (Vec<_>, Vec<_>) = (probes.data(), probes.elements());
-        let start = start(program);
-        let first = program.functions() + u32::from(start.is_some());
-        if probes.bodies.is_empty() && start.is_none() {
+        let first = program.functions();
+        if probes.bodies.is_empty() {
             return Ok(Self { wasm: program.wasm.to_vec(), data, elements, first, places: None });
         }
-        let wasm = add(program, &probes, start)?;
+        let wasm = add(program, &probes)?;
         let places = {
             let probed = Program::parse(&wasm).map_err(Unfreezable::Invalid)?;
             let ranges = |program: &Program<'_>| program.bodies.iter().map(|body| body.range()).collect();
@@ -108,38 +103,28 @@ struct Probes {
 
 impl Probes {
     /// Of segments which code may drop, and which it reads: of others it does not matter.
-    fn of(program: &Program<'_>) -> Result<Self, Unfreezable> {
+    fn of(program: &Program<'_>) -> Self {
         let code = &program.code;
         let mut bodies = Vec::new();
-        for payload in &program.payloads {
-            if let Payload::DataSection(section) = payload {
-                for (index, data) in (0..).zip(section.clone()) {
-                    let data = data.map_err(Unfreezable::Invalid)?;
-                    let is_passive = matches!(data.kind, DataKind::Passive) && !data.data.is_empty();
-                    let target = code.reads_data.get(&index).filter(|_| code.drops_data.contains(&index));
-                    if let (true, Some(target)) = (is_passive, target) {
-                        bodies.push((index, true, data_probe(program, index, data.data.len(), *target)));
-                    }
-                }
+        for (index, data) in (0..).zip(&program.data) {
+            let is_passive = matches!(data.kind, DataKind::Passive) && !data.data.is_empty();
+            let target = code.reads_data.get(&index).filter(|_| code.drops_data.contains(&index));
+            if let (true, Some(target)) = (is_passive, target) {
+                bodies.push((index, true, data_probe(program, index, data.data.len(), *target)));
             }
         }
-        for payload in &program.payloads {
-            if let Payload::ElementSection(section) = payload {
-                for (index, element) in (0..).zip(section.clone()) {
-                    let element = element.map_err(Unfreezable::Invalid)?;
-                    let count = match &element.items {
-                        ElementItems::Functions(functions) => functions.count(),
-                        ElementItems::Expressions(_, items) => items.count(),
-                    };
-                    let is_passive = matches!(element.kind, ElementKind::Passive) && count > 0;
-                    let target = code.reads_elements.get(&index).filter(|_| code.drops_elements.contains(&index));
-                    if let (true, Some(target)) = (is_passive, target) {
-                        bodies.push((index, false, element_probe(program, index, count, *target)));
-                    }
-                }
+        for (index, element) in (0..).zip(&program.elements) {
+            let count = match &element.items {
+                ElementItems::Functions(functions) => functions.count(),
+                ElementItems::Expressions(_, items) => items.count(),
+            };
+            let is_passive = matches!(element.kind, ElementKind::Passive) && count > 0;
+            let target = code.reads_elements.get(&index).filter(|_| code.drops_elements.contains(&index));
+            if let (true, Some(target)) = (is_passive, target) {
+                bodies.push((index, false, element_probe(program, index, count, *target)));
             }
         }
-        Ok(Self { bodies })
+        Self { bodies }
     }
 
     fn data(&self) -> Vec<u32> {
@@ -160,7 +145,7 @@ fn data_probe(program: &Program<'_>, data_index: u32, length: usize, target: Tar
     let mut function = Function::new([]);
     match target {
         Target::Space(mem) => {
-            let is_64 = memories(program).nth(mem as usize).is_some_and(|memory| memory.memory64);
+            let is_64 = program.memories[mem as usize].memory64;
             let copy = Instruction::MemoryInit { mem, data_index };
             let code = [zero(is_64), length, Instruction::I32Const(0), copy];
             write(&mut function, &code);
@@ -180,7 +165,7 @@ fn element_probe(program: &Program<'_>, elem_index: u32, count: u32, target: Tar
     let mut function = Function::new([]);
     match target {
         Target::Space(table) => {
-            let is_64 = tables(program).nth(table as usize).is_some_and(|table| table.ty.table64);
+            let is_64 = program.tables[table as usize].ty.table64;
             let copy = Instruction::TableInit { elem_index, table };
             let code = [zero(is_64), count, Instruction::I32Const(0), copy];
             write(&mut function, &code);
@@ -201,39 +186,8 @@ fn write(function: &mut Function, code: &[Instruction<'_>]) {
     }
 }
 
-fn memories<'a>(program: &Program<'a>) -> impl Iterator<Item = MemoryType> + use<'a> {
-    let sections = program.payloads.iter().find_map(|payload| match payload {
-        Payload::MemorySection(section) => Some(section.clone()),
-        _ => None,
-    });
-    sections.into_iter().flatten().filter_map(Result::ok)
-}
-
-fn tables<'a>(program: &Program<'a>) -> impl Iterator<Item = Table<'a>> + use<'a> {
-    let sections = program.payloads.iter().find_map(|payload| match payload {
-        Payload::TableSection(section) => Some(section.clone()),
-        _ => None,
-    });
-    sections.into_iter().flatten().filter_map(Result::ok)
-}
-
-/// The function which the start section names.
-fn start(program: &Program<'_>) -> Option<u32> {
-    program.payloads.iter().find_map(|payload| match payload {
-        Payload::StartSection { func, .. } => Some(*func),
-        _ => None,
-    })
-}
-
-/// Calls the start function; the first behind all functions of the program.
-fn begin(start: u32) -> Function {
-    let mut function = Function::new([]);
-    function.instruction(&Instruction::Call(start)).instruction(&Instruction::End);
-    function
-}
-
 /// Adds the probes behind all other functions.
-fn add(program: &Program<'_>, probes: &Probes, start: Option<u32>) -> Result<Vec<u8>, Unfreezable> {
+fn add(program: &Program<'_>, probes: &Probes) -> Result<Vec<u8>, Unfreezable> {
     let mut module = Module::new();
     let mut code = CodeSection::new();
     let mut left = program.bodies.len();
@@ -251,7 +205,7 @@ fn add(program: &Program<'_>, probes: &Probes, start: Option<u32>) -> Result<Vec
                 for ty in section.clone() {
                     functions.function(ty.map_err(Unfreezable::Invalid)?);
                 }
-                for _ in 0..probes.bodies.len() + start.iter().len() {
+                for _ in &probes.bodies {
                     functions.function(program.type_count());
                 }
                 module.section(&functions);
@@ -260,9 +214,6 @@ fn add(program: &Program<'_>, probes: &Probes, start: Option<u32>) -> Result<Vec
                 code.raw(&program.wasm[body.range()]);
                 left -= 1;
                 if left == 0 {
-                    if let Some(start) = start {
-                        code.function(&begin(start));
-                    }
                     for (_, _, probe) in &probes.bodies {
                         code.function(probe);
                     }
@@ -270,9 +221,6 @@ fn add(program: &Program<'_>, probes: &Probes, start: Option<u32>) -> Result<Vec
                 }
             }
             Payload::CodeSectionStart { .. } => {}
-            Payload::StartSection { .. } => {
-                module.section(&StartSection { function_index: program.functions() });
-            }
             other => {
                 if let Some((id, range)) = other.as_section() {
                     module.section(&RawSection { id, data: &program.wasm[range] });

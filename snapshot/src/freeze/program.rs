@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasmparser::{BlockType, CompositeInnerType, FunctionBody, Operator, Parser, Payload, TypeRef, ValType};
+use wasmparser::{
+    BlockType, CompositeInnerType, Data, Element, Export, FromReader, FunctionBody, Global, MemoryType, Operator,
+    Parser, Payload, SectionLimited, Table, TypeRef, ValType,
+};
 
 use super::capture::Shape;
 
@@ -25,6 +28,12 @@ pub(crate) struct Program<'a> {
     imported_functions: u32,
     /// The type index of each function.
     function_types: Vec<u32>,
+    pub(super) tables: Vec<Table<'a>>,
+    pub(super) memories: Vec<MemoryType>,
+    pub(super) globals: Vec<Global<'a>>,
+    pub(super) exports: Vec<Export<'a>>,
+    pub(super) elements: Vec<Element<'a>>,
+    pub(super) data: Vec<Data<'a>>,
     /// The bodies of those which are not imported.
     pub(super) bodies: Vec<FunctionBody<'a>>,
     pub(super) code: Code,
@@ -66,6 +75,12 @@ impl<'a> Program<'a> {
             types: Vec::new(),
             imported_functions: 0,
             function_types: Vec::new(),
+            tables: Vec::new(),
+            memories: Vec::new(),
+            globals: Vec::new(),
+            exports: Vec::new(),
+            elements: Vec::new(),
+            data: Vec::new(),
             bodies: Vec::new(),
             code: Code::default(),
         };
@@ -105,6 +120,12 @@ impl<'a> Program<'a> {
                     self.function_types.push(ty?);
                 }
             }
+            Payload::TableSection(section) => self.tables = all(section)?,
+            Payload::MemorySection(section) => self.memories = all(section)?,
+            Payload::GlobalSection(section) => self.globals = all(section)?,
+            Payload::ExportSection(section) => self.exports = all(section)?,
+            Payload::ElementSection(section) => self.elements = all(section)?,
+            Payload::DataSection(section) => self.data = all(section)?,
             Payload::CodeSectionEntry(body) => {
                 self.code.visit(body)?;
                 self.bodies.push(body.clone());
@@ -115,11 +136,7 @@ impl<'a> Program<'a> {
     }
 
     pub(crate) fn shape(&self) -> Shape {
-        Shape {
-            imported_functions: self.imported_functions,
-            functions: self.functions(),
-            changes_tables: self.code.changes_tables,
-        }
+        Shape { imported_functions: self.imported_functions, changes_tables: self.code.changes_tables }
     }
 
     /// How many functions there are, imports included.
@@ -153,6 +170,11 @@ impl<'a> Program<'a> {
     fn function_type(&self, index: u32) -> &Signature {
         self.types[index as usize].as_ref().expect("the module is valid, and this is a function's type")
     }
+}
+
+/// What is in a section.
+fn all<'a, T: FromReader<'a>>(section: &SectionLimited<'a, T>) -> wasmparser::Result<Vec<T>> {
+    section.clone().into_iter().collect()
 }
 
 impl Code {

@@ -59,22 +59,13 @@ fn pointer(program: &Program<'_>) -> Option<u32> {
 
 /// What the module sets the pointer to: the end of the stack.
 fn initial(program: &Program<'_>, pointer: u32) -> Option<u64> {
-    let globals = program.payloads.iter().find_map(|payload| match payload {
-        Payload::GlobalSection(section) => Some(section.clone()),
-        _ => None,
-    })?;
-    let global = globals.into_iter().nth(pointer as usize)?.ok()?;
-    constant(&global.init_expr)
+    constant(&program.globals.get(pointer as usize)?.init_expr)
 }
 
 /// Where the first data segment of the first memory starts.
 fn first_data(program: &Program<'_>) -> Option<u64> {
-    let data = program.payloads.iter().find_map(|payload| match payload {
-        Payload::DataSection(section) => Some(section.clone()),
-        _ => None,
-    })?;
-    let offsets = data.into_iter().filter_map(Result::ok).filter_map(|data| match data.kind {
-        DataKind::Active { memory_index: 0, offset_expr } => Some(constant(&offset_expr).unwrap_or(0)),
+    let offsets = program.data.iter().filter_map(|data| match &data.kind {
+        DataKind::Active { memory_index: 0, offset_expr } => Some(constant(offset_expr).unwrap_or(0)),
         _ => None,
     });
     offsets.min()

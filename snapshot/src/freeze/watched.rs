@@ -10,7 +10,7 @@ use wasmtime::{Caller, Val};
 
 use super::{
     FreezeError, Unfreezable,
-    capture::{Capture, Shape, capture},
+    capture::{Capture, Phase, Shape, capture},
 };
 use crate::{
     options::Stop,
@@ -56,8 +56,7 @@ pub(super) struct Watched {
     stopped: Option<Result<Stopped, FreezeError>>,
     /// What the realtime clock tells, in nanoseconds since the Unix epoch.
     realtime: u64,
-    /// It is instantiated: its start section is behind it.
-    is_entered: bool,
+    phase: Phase,
 }
 
 impl Watched {
@@ -100,7 +99,7 @@ impl Watched {
             pending: None,
             stopped: None,
             realtime,
-            is_entered: false,
+            phase: Phase::Starting,
         }
     }
 
@@ -110,7 +109,7 @@ impl Watched {
 
     /// Its entry is about to be called.
     pub(super) fn enter(&mut self) {
-        self.is_entered = true;
+        self.phase = Phase::Entered;
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -180,17 +179,13 @@ fn stop(caller: &mut Caller<'_, Watched>) -> wasmtime::Error {
 
 fn read(caller: &mut Caller<'_, Watched>) -> Result<Stopped, FreezeError> {
     let pending = caller.data_mut().pending.take();
-    let shape = caller.data().shape;
+    let (shape, phase) = (caller.data().shape, caller.data().phase);
     let (import, arguments) = pending.ok_or(FreezeError::Differs { what: "host call" })?;
     let called = &caller.data().imports[import as usize];
     let stopped_in = format!("{}.{}", called.module, called.name);
     let state = |source: Unfreezable| FreezeError::State { stopped_in: stopped_in.clone(), source };
-    if !caller.data().is_entered {
-        // Not even asked for: Wasmtime 48 crashes if a start function is an import, and its frames are asked for.
-        return Err(state(Unfreezable::NotAFunction));
-    }
     let is_polling = POLLS.contains(&called.name.as_str());
-    let capture = capture(caller, shape, import, &arguments).map_err(state)?;
+    let capture = capture(caller, shape, phase, import, &arguments).map_err(state)?;
     let realtime = caller.data().realtime;
     let host = caller.data_mut().host.freeze();
     let host = host.map_err(|objections| FreezeError::Host { stopped_in: stopped_in.clone(), objections })?;

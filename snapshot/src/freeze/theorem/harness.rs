@@ -14,7 +14,7 @@ use self::host::{Log, host_function};
 use super::random::Random;
 use crate::freeze::{
     Unfreezable,
-    capture::{Capture, HostCall, Shape, State, state},
+    capture::{Capture, HostCall, Phase, Shape, State, state},
     probes::Probed,
     program::Program,
     site, writer,
@@ -387,7 +387,10 @@ fn run(module: &Module, shape: Shape, entry: &str, start: Start) -> Run {
         })
         .collect();
     match Instance::new(&mut store, module, &imports) {
-        Ok(instance) => enter(store, instance, shape, entry),
+        Ok(instance) => {
+            store.data_mut().phase = Phase::Entered;
+            enter(store, instance, shape, entry)
+        }
         Err(error) => {
             let log = store.data_mut();
             Run {

@@ -5,7 +5,7 @@ use wasmtime::{Caller, ExternRef, Func, FuncType, Store, V128, Val, ValType};
 use super::{MAX_CALLS, Start};
 use crate::freeze::{
     Unfreezable,
-    capture::{Capture, HostCall, Shape, capture},
+    capture::{Capture, HostCall, Phase, Shape, capture},
     value::Value,
 };
 
@@ -13,6 +13,7 @@ use crate::freeze::{
 pub(super) struct Log {
     shape: Shape,
     start: Start,
+    pub(super) phase: Phase,
     pub(super) calls: Vec<HostCall>,
     pub(super) captured: Option<Result<Capture, Unfreezable>>,
     pub(super) is_endless: bool,
@@ -20,7 +21,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(shape: Shape, start: Start) -> Self {
-        Self { shape, start, calls: Vec::new(), captured: None, is_endless: false }
+        Self { shape, start, phase: Phase::Starting, calls: Vec::new(), captured: None, is_endless: false }
     }
 }
 
@@ -31,8 +32,8 @@ pub(super) fn host_function(store: &mut Store<Log>, index: u32, name: &str, ty: 
     Func::new(store, ty, move |mut caller: Caller<'_, Log>, arguments, out| {
         let number = caller.data().start.number + caller.data().calls.len();
         if caller.data().start.stop_at == Some(number) {
-            let shape = caller.data().shape;
-            let captured = capture(&mut caller, shape, index, arguments);
+            let Log { shape, phase, .. } = *caller.data();
+            let captured = capture(&mut caller, shape, phase, index, arguments);
             caller.data_mut().captured = Some(captured);
             wasmtime::bail!("stopped");
         }
