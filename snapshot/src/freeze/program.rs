@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{
-    BlockType, CompositeInnerType, Data, Element, Export, FromReader, FunctionBody, Global, MemoryType, Operator,
-    Parser, Payload, SectionLimited, Table, TypeRef, ValType,
+    BlockType, CompositeInnerType, CustomSectionReader, Data, Element, Export, FromReader, FunctionBody, Global,
+    MemoryType, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
 };
 
 use super::capture::Shape;
@@ -34,6 +34,8 @@ pub(crate) struct Program<'a> {
     pub(super) exports: Vec<Export<'a>>,
     pub(super) elements: Vec<Element<'a>>,
     pub(super) data: Vec<Data<'a>>,
+    /// Each with the number of the section that it stands behind. The start section does not count.
+    pub(super) customs: Vec<(Option<u8>, CustomSectionReader<'a>)>,
     /// The bodies of those which are not imported.
     pub(super) bodies: Vec<FunctionBody<'a>>,
     pub(super) code: Code,
@@ -81,12 +83,19 @@ impl<'a> Program<'a> {
             exports: Vec::new(),
             elements: Vec::new(),
             data: Vec::new(),
+            customs: Vec::new(),
             bodies: Vec::new(),
             code: Code::default(),
         };
+        let mut behind = None;
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
             program.visit(&payload)?;
+            match (&payload, payload.as_section()) {
+                (Payload::CustomSection(section), _) => program.customs.push((behind, section.clone())),
+                (Payload::StartSection { .. }, _) | (_, None) => {}
+                (_, Some((id, _))) => behind = Some(id),
+            }
             program.payloads.push(payload);
         }
         Ok(program)

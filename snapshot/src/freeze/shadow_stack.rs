@@ -5,7 +5,7 @@
 //! rustc asks for), and where its pointer is only from the `name` section.
 
 use prewasm_artifact::FROZEN_SECTION;
-use wasmparser::{BinaryReader, ConstExpr, DataKind, Name, NameSectionReader, Operator, Payload};
+use wasmparser::{BinaryReader, ConstExpr, DataKind, Name, NameSectionReader, Operator};
 
 use super::{capture::State, program::Program, value::Value};
 
@@ -31,27 +31,15 @@ pub(super) fn clear(program: &Program<'_>, state: &mut State) -> u64 {
 }
 
 fn is_frozen(program: &Program<'_>) -> bool {
-    program
-        .payloads
-        .iter()
-        .any(|payload| matches!(payload, Payload::CustomSection(section) if section.name() == FROZEN_SECTION))
+    program.customs.iter().any(|(_, section)| section.name() == FROZEN_SECTION)
 }
 
 /// The index of the stack pointer among the globals.
 fn pointer(program: &Program<'_>) -> Option<u32> {
-    for payload in &program.payloads {
-        let Payload::CustomSection(section) = payload else { continue };
-        if section.name() != "name" {
-            continue;
-        }
-        for subsection in NameSectionReader::new(BinaryReader::new(section.data(), 0)) {
-            if let Ok(Name::Global(names)) = subsection {
-                return names
-                    .into_iter()
-                    .filter_map(Result::ok)
-                    .find(|name| name.name == POINTER)
-                    .map(|name| name.index);
-            }
+    let (_, section) = program.customs.iter().find(|(_, section)| section.name() == "name")?;
+    for subsection in NameSectionReader::new(BinaryReader::new(section.data(), 0)) {
+        if let Ok(Name::Global(names)) = subsection {
+            return names.into_iter().filter_map(Result::ok).find(|name| name.name == POINTER).map(|name| name.index);
         }
     }
     None

@@ -110,7 +110,7 @@ impl Writer<'_> {
     fn write(self) -> Result<Written, Unfreezable> {
         let mut module = Module::new();
         let code = self.code()?;
-        self.customs(&mut module, None, code.moves)?;
+        self.customs(&mut module, None, code.moves);
         for id in ORDER {
             match id {
                 TYPE => {
@@ -131,12 +131,13 @@ impl Writer<'_> {
                 DATA => self.data(&mut module),
                 _ => self.copy(&mut module, id),
             }
-            self.customs(&mut module, Some(id), code.moves)?;
+            self.customs(&mut module, Some(id), code.moves);
         }
         Ok(Written {
             wasm: module.finish(),
             continuation_bytes: self.continuations.iter().map(|continuation| continuation.body.len()).sum(),
-            lost_debug_info: code.moves && self.has_debug_info(),
+            lost_debug_info: code.moves
+                && self.program.customs.iter().any(|(_, section)| is_debug_info(section.name())),
         })
     }
 
@@ -204,44 +205,30 @@ impl Writer<'_> {
     }
 
     /// The custom sections which stood behind section `after`.
-    fn customs(&self, module: &mut Module, after: Option<u8>, moves: bool) -> Result<(), Unfreezable> {
-        let mut behind = None;
-        for payload in &self.program.payloads {
-            match (payload, payload.as_section()) {
-                (Payload::CustomSection(section), _) if behind == after => {
-                    let name = section.name();
-                    // Provenance and host state are written anew.
-                    if name.starts_with("prewasm.") || (moves && name.starts_with(".debug_")) {
-                        continue;
-                    }
-                    let data = if name == "name" {
-                        names::with_continuations(section.data(), self.program.functions(), &self.resumed())
-                    } else {
-                        section.data().to_vec()
-                    };
-                    module.section(&CustomSection { name: name.into(), data: data.into() });
-                }
-                (Payload::CustomSection(_), _) => {}
-                // What stood behind the start section stands behind the exports now.
-                (_, Some((id, _))) if ORDER.contains(&id) => behind = Some(id),
-                (Payload::CodeSectionStart { .. }, _) => behind = Some(CODE),
-                _ => {}
+    fn customs(&self, module: &mut Module, after: Option<u8>, moves: bool) {
+        for (_, section) in self.program.customs.iter().filter(|(behind, _)| *behind == after) {
+            let name = section.name();
+            // Provenance and host state are written anew.
+            if name.starts_with("prewasm.") || (moves && is_debug_info(name)) {
+                continue;
             }
+            let data = if name == "name" {
+                names::with_continuations(section.data(), self.program.functions(), &self.resumed())
+            } else {
+                section.data().to_vec()
+            };
+            module.section(&CustomSection { name: name.into(), data: data.into() });
         }
-        Ok(())
     }
 
     /// The functions whose rests were added, in order.
     fn resumed(&self) -> Vec<u32> {
         self.continuations.iter().map(|continuation| continuation.function).collect()
     }
+}
 
-    fn has_debug_info(&self) -> bool {
-        self.program
-            .payloads
-            .iter()
-            .any(|payload| matches!(payload, Payload::CustomSection(section) if section.name().starts_with(".debug_")))
-    }
+fn is_debug_info(name: &str) -> bool {
+    name.starts_with(".debug_")
 }
 
 fn address(offset: u64, is_64: bool) -> ConstExpr {
