@@ -7,16 +7,13 @@
 mod capture;
 mod check;
 mod continuation;
-mod memory;
 mod probes;
-mod program;
 mod relabel;
 mod shadow_stack;
 mod site;
 #[cfg(test)]
 mod theorem;
 mod types;
-mod value;
 mod watched;
 mod writer;
 
@@ -36,13 +33,13 @@ use wasmtime::{Instance, Module, Store};
 use crate::{
     options::Stop,
     preflight::Plan,
+    program::Program,
     progress::{Event, Progress},
     sandbox::{Failed, Frames, Paused, RunError, START_FUNCTION, Sandbox, during},
     warm_up::{self, Answer, WarmUpFailure},
 };
 
 use probes::{Dropped, Probed};
-use program::Program;
 use watched::{Stopped, Watched};
 
 pub(crate) use writer::keeps_export;

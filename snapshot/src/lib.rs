@@ -23,10 +23,12 @@ mod freeze;
 mod initialize;
 mod options;
 mod preflight;
+mod program;
 mod progress;
 mod provenance;
 mod report;
 mod sandbox;
+mod state;
 mod verify;
 mod warm_up;
 

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use wasmtime::{AsContextMut, Caller, FrameHandle, Instance, Mutability, Ref, Val};
 
-use super::{
-    Unfreezable,
-    memory::{MemoryImage, image},
-    value::Value,
+use super::Unfreezable;
+use crate::{
+    program::Shape,
+    state::{MemoryImage, State, Value, image},
 };
 
 /// One function which has called and waits for the return.
@@ -34,16 +34,6 @@ pub(crate) struct HostCall {
     pub(crate) arguments: Vec<Value>,
 }
 
-/// Everything an instance holds outside of its frames.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) memories: Vec<MemoryImage>,
-    /// Mutable globals by index.
-    pub(crate) globals: BTreeMap<u32, Value>,
-    /// Tables which code can change; `None` for any other.
-    pub(crate) tables: Vec<Option<Vec<Value>>>,
-}
-
 /// A stopped program.
 #[derive(Clone, Debug)]
 pub(crate) struct Capture {
@@ -52,15 +42,6 @@ pub(crate) struct Capture {
     pub(crate) call: HostCall,
     pub(crate) state: State,
     pub(crate) instance: Instance,
-}
-
-/// What has to be known of the module to read its state.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// Imported functions: they come first in the function index space.
-    pub(crate) imported_functions: u32,
-    /// Code changes tables, or grows them.
-    pub(crate) changes_tables: bool,
 }
 
 /// How far an instance is.

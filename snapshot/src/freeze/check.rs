@@ -4,8 +4,11 @@ use prewasm_artifact::Artifact;
 use prewasm_ext_http::link;
 use wasmtime::{Instance, Module};
 
-use super::{ENTRY, FreezeError, Unfreezable, capture::Capture, program::Program, watched::Watched};
-use crate::sandbox::{RunError, Sandbox};
+use super::{ENTRY, FreezeError, Unfreezable, capture::Capture, watched::Watched};
+use crate::{
+    program::Program,
+    sandbox::{RunError, Sandbox},
+};
 
 /// Compares the host call, memories, globals, tables and the locals of all frames.
 pub(super) async fn check(

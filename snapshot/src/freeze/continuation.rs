@@ -31,11 +31,11 @@ use wasmparser::{BinaryReader, OperatorsReader, ValType};
 use super::{
     Unfreezable,
     capture::{Frame, HostCall},
-    program::{Program, Signature},
     relabel::{self, Labels},
     site::{Construct, Level, Site},
     types::Types,
 };
+use crate::program::{Program, Signature};
 
 /// What the frame waits for.
 #[derive(Clone, Copy, Debug)]

@@ -16,11 +16,8 @@ use wasm_encoder::{
 use wasmparser::{DataKind, ElementItems, ElementKind, Payload};
 use wasmtime::{Instance, Store};
 
-use super::{
-    Unfreezable,
-    capture::Capture,
-    program::{Program, Target},
-};
+use super::{Unfreezable, capture::Capture};
+use crate::program::{Program, Target};
 
 /// Segments which are empty now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,10 @@
 use prewasm_artifact::FROZEN_SECTION;
 use wasmparser::{BinaryReader, ConstExpr, DataKind, Name, NameSectionReader, Operator};
 
-use super::{capture::State, program::Program, value::Value};
+use crate::{
+    program::Program,
+    state::{State, Value},
+};
 
 /// The global's name.
 const POINTER: &str = "__stack_pointer";

@@ -7,7 +7,8 @@ use wasmparser::{
     Validator, ValidatorResources, WasmModuleResources,
 };
 
-use super::{Unfreezable, capture::Frame, program::Program};
+use super::{Unfreezable, capture::Frame};
+use crate::program::Program;
 
 /// What a construct is, as far as its rest is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use wasm_encoder::{
 };
 use wasmparser::{Payload, ValType};
 
-use super::{Unfreezable, program::Program};
+use super::Unfreezable;
+use crate::program::Program;
 
 /// Types `[] -> results`, each once.
 pub(super) struct Types {

@@ -10,10 +10,11 @@ use wasmtime::{Caller, Val};
 
 use super::{
     FreezeError, Unfreezable,
-    capture::{Capture, Phase, Shape, capture},
+    capture::{Capture, Phase, capture},
 };
 use crate::{
     options::Stop,
+    program::Shape,
     sandbox::{Guard, Guarded, Paused, Sandbox, environment, host_options},
 };
 

@@ -21,10 +21,10 @@ use super::{
     capture::Capture,
     continuation::{Callee, continuation},
     probes::Dropped,
-    program::Program,
     site,
     types::Types,
 };
+use crate::program::Program;
 
 /// A program frozen.
 pub(crate) struct Written {

@@ -12,12 +12,15 @@ use wasmtime::{Config, Engine, Instance, Module, OptLevel, RegallocAlgorithm, St
 
 use self::host::{Log, host_function};
 use super::random::Random;
-use crate::freeze::{
-    Unfreezable,
-    capture::{Capture, HostCall, Phase, Shape, State, state},
-    probes::Probed,
-    program::Program,
-    site, writer,
+use crate::{
+    freeze::{
+        Unfreezable,
+        capture::{Capture, HostCall, Phase, state},
+        probes::Probed,
+        site, writer,
+    },
+    program::{Program, Shape},
+    state::State,
 };
 
 /// Enough for any program which is meant to end.

@@ -16,7 +16,7 @@ use wasm_smith::{Config, MemoryOffsetChoices};
 use wasmparser::{FunctionBody, Operator, OperatorsReader, Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
 use super::random::Random;
-use crate::freeze::program::Program;
+use crate::program::Program;
 
 /// Parts of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use wasm_encoder::{
 use wasmparser::{Element, ElementItems, ElementKind, Operator, Table, TableInit, TableType, ValType};
 
 use super::{Unfreezable, Writer, address, parsed, reencode};
-use crate::freeze::{capture::Capture, value::Value};
+use crate::{freeze::capture::Capture, state::Value};
 
 impl Writer<'_> {
     /// Tables as large as they have become, and empty: their content follows as elements.

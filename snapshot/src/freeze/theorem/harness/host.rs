@@ -3,10 +3,13 @@
 use wasmtime::{Caller, ExternRef, Func, FuncType, Store, V128, Val, ValType};
 
 use super::{MAX_CALLS, Start};
-use crate::freeze::{
-    Unfreezable,
-    capture::{Capture, HostCall, Phase, Shape, capture},
-    value::Value,
+use crate::{
+    freeze::{
+        Unfreezable,
+        capture::{Capture, HostCall, Phase, capture},
+    },
+    program::Shape,
+    state::Value,
 };
 
 /// What happened in a run.

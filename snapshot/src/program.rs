@@ -1,4 +1,4 @@
-//! A module in its parts, as far as freezing needs them.
+//! A module in its parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,19 +7,26 @@ use wasmparser::{
     MemoryType, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
 };
 
-use super::capture::Shape;
+/// What has to be known of the module to read its state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Imported functions: they come first in the function index space.
+    pub(crate) imported_functions: u32,
+    /// Code changes tables, or grows them.
+    pub(crate) changes_tables: bool,
+}
 
 /// Parameter and result types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Signature {
-    pub(super) params: Vec<ValType>,
-    pub(super) results: Vec<ValType>,
+pub(crate) struct Signature {
+    pub(crate) params: Vec<ValType>,
+    pub(crate) results: Vec<ValType>,
 }
 
 /// A valid module.
 pub(crate) struct Program<'a> {
-    pub(super) wasm: &'a [u8],
-    pub(super) payloads: Vec<Payload<'a>>,
+    pub(crate) wasm: &'a [u8],
+    pub(crate) payloads: Vec<Payload<'a>>,
     /// By type index; `None` for types of other things than functions.
     ///
     /// They are read from the section, not asked of the validator, which numbers types its own way.
@@ -28,41 +35,44 @@ pub(crate) struct Program<'a> {
     imported_functions: u32,
     /// The type index of each function.
     function_types: Vec<u32>,
-    pub(super) tables: Vec<Table<'a>>,
-    pub(super) memories: Vec<MemoryType>,
-    pub(super) globals: Vec<Global<'a>>,
-    pub(super) exports: Vec<Export<'a>>,
-    pub(super) elements: Vec<Element<'a>>,
-    pub(super) data: Vec<Data<'a>>,
+    pub(crate) tables: Vec<Table<'a>>,
+    pub(crate) memories: Vec<MemoryType>,
+    pub(crate) imported_memories: u32,
+    /// Imported globals come first.
+    pub(crate) imported_globals: u32,
+    pub(crate) globals: Vec<Global<'a>>,
+    pub(crate) exports: Vec<Export<'a>>,
+    pub(crate) elements: Vec<Element<'a>>,
+    pub(crate) data: Vec<Data<'a>>,
     /// Each with the number of the section that it stands behind. The start section does not count.
-    pub(super) customs: Vec<(Option<u8>, CustomSectionReader<'a>)>,
+    pub(crate) customs: Vec<(Option<u8>, CustomSectionReader<'a>)>,
     /// The bodies of those which are not imported.
-    pub(super) bodies: Vec<FunctionBody<'a>>,
-    pub(super) code: Code,
+    pub(crate) bodies: Vec<FunctionBody<'a>>,
+    pub(crate) code: Code,
 }
 
 /// What code contains.
 #[derive(Debug, Default)]
-pub(super) struct Code {
+pub(crate) struct Code {
     /// Instructions which change or grow tables.
-    pub(super) changes_tables: bool,
+    pub(crate) changes_tables: bool,
     /// Instructions which name data or element segments.
-    pub(super) uses_segments: bool,
+    pub(crate) uses_segments: bool,
     /// Data segments which may be dropped.
-    pub(super) drops_data: BTreeSet<u32>,
+    pub(crate) drops_data: BTreeSet<u32>,
     /// Element segments which may be dropped.
-    pub(super) drops_elements: BTreeSet<u32>,
+    pub(crate) drops_elements: BTreeSet<u32>,
     /// Data segments which code reads.
-    pub(super) reads_data: BTreeMap<u32, Target>,
+    pub(crate) reads_data: BTreeMap<u32, Target>,
     /// Element segments which code reads.
-    pub(super) reads_elements: BTreeMap<u32, Target>,
+    pub(crate) reads_elements: BTreeMap<u32, Target>,
     /// Functions which `ref.func` names: each must stay declared outside of code.
-    pub(super) references: BTreeSet<u32>,
+    pub(crate) references: BTreeSet<u32>,
 }
 
 /// Where some instruction copies a segment to: a place which fits its type.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A memory or a table.
     Space(u32),
     /// A new array of this type.
@@ -79,6 +89,8 @@ impl<'a> Program<'a> {
             function_types: Vec::new(),
             tables: Vec::new(),
             memories: Vec::new(),
+            imported_memories: 0,
+            imported_globals: 0,
             globals: Vec::new(),
             exports: Vec::new(),
             elements: Vec::new(),
@@ -118,9 +130,14 @@ impl<'a> Program<'a> {
             }
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
-                    if let TypeRef::Func(ty) | TypeRef::FuncExact(ty) = import?.ty {
-                        self.function_types.push(ty);
-                        self.imported_functions += 1;
+                    match import?.ty {
+                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            self.function_types.push(ty);
+                            self.imported_functions += 1;
+                        }
+                        TypeRef::Memory(_) => self.imported_memories += 1,
+                        TypeRef::Global(_) => self.imported_globals += 1,
+                        _ => {}
                     }
                 }
             }
@@ -149,26 +166,26 @@ impl<'a> Program<'a> {
     }
 
     /// How many functions there are, imports included.
-    pub(super) fn functions(&self) -> u32 {
+    pub(crate) fn functions(&self) -> u32 {
         u32::try_from(self.function_types.len()).expect("function indices are 32 bits wide")
     }
 
     /// How many types there are.
-    pub(super) fn type_count(&self) -> u32 {
+    pub(crate) fn type_count(&self) -> u32 {
         u32::try_from(self.types.len()).expect("type indices are 32 bits wide")
     }
 
     /// The body of a function which is not imported.
-    pub(super) fn body(&self, function: u32) -> &FunctionBody<'a> {
+    pub(crate) fn body(&self, function: u32) -> &FunctionBody<'a> {
         &self.bodies[(function - self.imported_functions) as usize]
     }
 
-    pub(super) fn signature(&self, function: u32) -> &Signature {
+    pub(crate) fn signature(&self, function: u32) -> &Signature {
         self.function_type(self.function_types[function as usize])
     }
 
     /// What a block takes and leaves.
-    pub(super) fn block(&self, ty: BlockType) -> Signature {
+    pub(crate) fn block(&self, ty: BlockType) -> Signature {
         match ty {
             BlockType::Empty => Signature::default(),
             BlockType::Type(result) => Signature { params: Vec::new(), results: vec![result] },

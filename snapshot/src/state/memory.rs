@@ -27,14 +27,14 @@ pub(crate) struct Run {
 }
 
 /// Copies what is not zero.
-pub(super) fn image(pages: u64, bytes: &[u8]) -> MemoryImage {
+pub(crate) fn image(pages: u64, bytes: &[u8]) -> MemoryImage {
     let runs = runs(bytes).into_iter().map(|range| Run { offset: range.start as u64, bytes: bytes[range].to_vec() });
     MemoryImage { pages, runs: runs.collect() }
 }
 
 impl MemoryImage {
     /// Sets a part to zero, and tells how many bytes were not.
-    pub(super) fn zero(&mut self, part: Range<u64>) -> u64 {
+    pub(crate) fn zero(&mut self, part: Range<u64>) -> u64 {
         let mut zeroed = 0;
         for run in &mut self.runs {
             let end = run.offset + run.bytes.len() as u64;

@@ -6,7 +6,7 @@ use wasm_encoder::{
 };
 use wasmparser::{HeapType, ValType};
 
-use super::Unfreezable;
+use crate::freeze::Unfreezable;
 
 /// A value in a local, on the operand stack, in a global or in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub(crate) enum Value {
 
 impl Value {
     /// Whether this is what a local starts with.
-    pub(super) fn is_default(self) -> bool {
+    pub(crate) fn is_default(self) -> bool {
         matches!(self, Self::I32(0) | Self::I64(0) | Self::F32(0) | Self::F64(0) | Self::V128(0) | Self::Null)
     }
 
     /// The instruction which pushes it where a `ty` is wanted.
-    pub(super) fn instruction(self, ty: ValType) -> Result<Instruction<'static>, Unfreezable> {
+    pub(crate) fn instruction(self, ty: ValType) -> Result<Instruction<'static>, Unfreezable> {
         Ok(match self {
             Self::I32(value) => Instruction::I32Const(value),
             Self::I64(value) => Instruction::I64Const(value),
@@ -43,7 +43,7 @@ impl Value {
     }
 
     /// The constant expression for an initial value of type `ty`.
-    pub(super) fn constant(self, ty: ValType) -> Result<ConstExpr, Unfreezable> {
+    pub(crate) fn constant(self, ty: ValType) -> Result<ConstExpr, Unfreezable> {
         Ok(match self {
             Self::I32(value) => ConstExpr::i32_const(value),
             Self::I64(value) => ConstExpr::i64_const(value),
