@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wasmparser::{ConstExpr, DataKind, MemoryType, Operator};
 
-use super::{MemoryImage, State, Value, memory::image};
+use super::{State, Value, memory::image};
 use crate::program::Program;
 
 /// Bytes of a page, unless the memory says otherwise.
