@@ -164,7 +164,7 @@ fn frozen_before_its_first_effect_a_program_runs_everywhere() {
     let numbers = b"7\n1999993\n12\nx\n";
     for (name, input) in [("primes", &numbers[..]), ("cgi-hello", b""), ("cgi-echo", b"body")] {
         let (folder, frozen) = freeze(name, &["--until", "pure"]);
-        assert_eq!(report(&folder)["freeze"]["hostCalls"]["wasi_snapshot_preview1.fd_write"], Value::Null, "{name}");
+        assert_eq!(report(&folder)["hostCalls"]["wasi_snapshot_preview1.fd_write"], Value::Null, "{name}");
         let original = finish(&mut folder.command([Path::new("run"), &sample(name)]), input);
         assert!(!original.stdout.is_empty(), "{name}");
         let resumed = finish(&mut folder.command([Path::new("run"), &frozen]), input);
@@ -180,7 +180,7 @@ fn frozen_before_its_first_effect_a_program_runs_everywhere() {
 #[test]
 fn a_cgi_command_is_served_only_if_it_can_see_the_request() {
     let (folder, _) = freeze("cgi-echo", &["--until", "pure"]);
-    assert_eq!(report(&folder)["freeze"]["environmentRead"], true);
+    assert_eq!(report(&folder)["environment"], "frozen");
     let run = folder.run(["serve", "frozen.wasm", "--listen", "127.0.0.1:0"]);
     run.fails(3, ["had read its environment", "--until import:wasi_snapshot_preview1.environ_sizes_get"]);
 }

@@ -44,6 +44,28 @@ pub struct HostState {
     /// If the guest was stopped in a poll: what the realtime clock told then, in nanoseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     polling_since: Option<u64>,
+    /// What each instance gets random bytes of its own for, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reseed: Vec<Reseed>,
+}
+
+/// A part of the guest's memory which must not be the same in two instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reseed {
+    /// Where it starts.
+    pub offset: u64,
+    /// Its size in bytes.
+    pub length: u32,
+}
+
+impl Reseed {
+    /// More than all the keys a program keeps; nobody is to fill whole memories with it.
+    const MAX_BYTES: u64 = 4096;
+
+    fn end(self) -> u64 {
+        self.offset.saturating_add(u64::from(self.length))
+    }
 }
 
 /// As it is read, before anything but the form is checked.
@@ -55,6 +77,8 @@ struct RawHostState {
     sockets: Vec<FrozenSocket>,
     #[serde(default)]
     polling_since: Option<u64>,
+    #[serde(default)]
+    reseed: Vec<Reseed>,
 }
 
 /// Why a section `prewasm.frozen` cannot be used.
@@ -86,6 +110,11 @@ pub(crate) enum InvalidHostState {
     Order,
     #[error("socket {fd} is for datagrams, and bound")]
     BoundDatagram { fd: i32 },
+    #[error(
+        "the parts to fill with random bytes are not in order, overlap, or are more than {} bytes",
+        Reseed::MAX_BYTES
+    )]
+    Reseed,
     #[error("socket {fd} cannot have the address {address}")]
     Address { fd: i32, address: SocketAddr },
 }
@@ -199,6 +228,11 @@ impl Frozen {
         Self { schema_version: SCHEMA_VERSION, until, environment_read: false, host }
     }
 
+    /// These parts of the guest's memory get random bytes in each instance before it goes on.
+    pub fn reseed(&mut self, parts: Vec<Reseed>) {
+        self.host.reseed = parts;
+    }
+
     /// Reads the section.
     ///
     /// # Errors
@@ -247,6 +281,11 @@ impl HostState {
         self.monotonic
     }
 
+    /// What each instance gets random bytes of its own for.
+    pub fn reseed(&self) -> &[Reseed] {
+        &self.reseed
+    }
+
     /// The guest was stopped in a poll, at `realtime` nanoseconds since the Unix epoch. What that poll waits for by the
     /// realtime clock comes as much later as the program is resumed.
     #[must_use]
@@ -259,7 +298,7 @@ impl TryFrom<RawHostState> for HostState {
     type Error = InvalidHostState;
 
     fn try_from(raw: RawHostState) -> Result<Self, Self::Error> {
-        let RawHostState { monotonic, closed_stdio, sockets, polling_since } = raw;
+        let RawHostState { monotonic, closed_stdio, sockets, polling_since, reseed } = raw;
         if monotonic > LATEST_MONOTONIC {
             return Err(InvalidHostState::Clock { monotonic });
         }
@@ -271,7 +310,11 @@ impl TryFrom<RawHostState> for HostState {
             return Err(InvalidHostState::Order);
         }
         sockets.iter().try_for_each(FrozenSocket::check)?;
-        Ok(Self { monotonic, closed_stdio, sockets, polling_since })
+        let bytes: u64 = reseed.iter().map(|part| u64::from(part.length)).sum();
+        if !reseed.is_sorted_by(|a, b| a.end() <= b.offset) || bytes > Reseed::MAX_BYTES {
+            return Err(InvalidHostState::Reseed);
+        }
+        Ok(Self { monotonic, closed_stdio, sockets, polling_since, reseed })
     }
 }
 
@@ -291,7 +334,7 @@ impl Host {
         }
         let closed_stdio = (0..=2).filter(|fd| !self.wasi.stdio.is_open(*fd)).collect();
         let monotonic = self.wasi.clock.monotonic().min(LATEST_MONOTONIC);
-        Ok(HostState { monotonic, closed_stdio, sockets, polling_since: None })
+        Ok(HostState { monotonic, closed_stdio, sockets, polling_since: None, reseed: Vec::new() })
     }
 
     /// The host's side of a new instance of a frozen program. On a virtual network only what the network denies
@@ -306,6 +349,7 @@ impl Host {
             // One that is not open cannot be: this host is new.
             let _ = host.wasi.stdio.close(*fd);
         }
+        host.reseed = state.reseed.clone();
         host.sockets.resume(&state.sockets)?;
         Ok(host)
     }

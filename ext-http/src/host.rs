@@ -7,6 +7,7 @@ use wasmtime::{Caller, WasmBacktrace};
 use crate::{
     abi::errno::Errno,
     codec::Codecs,
+    frozen::Reseed,
     link::ServedOut,
     network::Network,
     outbound::{Outbound, Usage},
@@ -52,6 +53,8 @@ pub struct Host {
     outbound: Arc<Outbound>,
     usage: Usage,
     backtrace: Option<WasmBacktrace>,
+    /// Parts of a frozen guest's memory which are to be filled before it goes on.
+    pub(crate) reseed: Vec<Reseed>,
 }
 
 /// Store data which holds a [`Host`].
@@ -96,6 +99,7 @@ impl Host {
             usage: usage.clone(),
             sockets: Sockets::new(options.network, usage),
             backtrace: None,
+            reseed: Vec::new(),
         }
     }
 

@@ -42,7 +42,7 @@ mod sockets;
 mod upcoming;
 mod wasi;
 
-pub use frozen::{Frozen, FrozenError, HostState, ResumeError, Unfreezable};
+pub use frozen::{Frozen, FrozenError, HostState, Reseed, ResumeError, Unfreezable};
 pub use host::{Host, HostOptions, HostView};
 pub use network::{Connector, Inbound, InboundRule, Network, VirtualInbound, VirtualStream, virtual_inbound};
 pub use outbound::{
@@ -52,7 +52,7 @@ pub use outbound::{
 pub use plugin::PluginError;
 pub use upcoming::Upcoming;
 pub use wasi::files::DirectoryError;
-pub use wasi::{Access, Clock, Directory, Environment, ExtraEnv, Input, Output, Random};
+pub use wasi::{Access, Clock, Directory, Draw, Environment, ExtraEnv, Input, Output, Random, Seed, Varied};
 
 /// The tracing target of the event which tells the address (field `address`) that a guest's listener really got.
 pub const LISTENING: &str = "prewasm::listening";

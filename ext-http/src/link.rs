@@ -5,7 +5,7 @@ mod rename;
 pub mod wasmedge;
 mod wasmtime;
 
-pub use self::wasmtime::{ServedOut, end_without_backtrace, externs, linker};
+pub use self::wasmtime::{ServedOut, end_without_backtrace, externs, linker, start_function};
 
 use std::borrow::Cow;
 

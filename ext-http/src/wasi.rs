@@ -18,7 +18,7 @@ use crate::abi::{
 
 pub use clock::Clock;
 pub use files::{Access, Directory};
-pub use random::Random;
+pub use random::{Draw, Random, Seed, Varied};
 pub use stdio::{Input, Output};
 
 use files::Files;

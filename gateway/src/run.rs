@@ -276,7 +276,7 @@ async fn run_module(module: &Module, host: Host, options: &RunOptions, pulse: &P
         options.timeout,
         pulse.drive(async {
             let instance = template.instantiate_async(&mut store).await?;
-            instance.get_typed_func::<(), ()>(&mut store, "_start")?.call_async(&mut store, ()).await?;
+            link::start_function(&mut store, &instance)?.call_async(&mut store, ()).await?;
             Ok(0)
         }),
     )

@@ -3,13 +3,16 @@
 use prewasm_artifact::Artifact;
 
 use crate::{
-    freeze::{self, FreezeError},
-    initialize::{self, InitializeError},
+    assemble::{self, AssembleError, Built, How},
+    entropy::EntropyError,
+    freeze::{self, FreezeError, FrozenProgram},
+    initialize::{self, InitializeError, Initialized},
     options::Options,
     preflight::{self, Method, Objection, Plan},
     progress::Progress,
     report::Report,
-    verify::{self, Built, How, VerifyError},
+    state::Place,
+    verify::{self, VerifyError},
 };
 
 /// A program after its start-up.
@@ -50,6 +53,24 @@ pub enum BuildError {
         #[source]
         source: FreezeError,
     },
+    /// Its state holds random bytes which every instance would share.
+    #[error("`{origin}` is not snapshotted")]
+    Entropy {
+        /// The program.
+        origin: String,
+        /// What depends on which.
+        #[source]
+        source: EntropyError,
+    },
+    /// The snapshot could not be put together: a fault of ours.
+    #[error("cannot write the snapshot of `{origin}`")]
+    Assemble {
+        /// The program.
+        origin: String,
+        /// What went wrong.
+        #[source]
+        source: AssembleError,
+    },
     /// The output is not what it should be: a fault of ours.
     #[error("the snapshot of `{origin}` is faulty")]
     Verify {
@@ -76,8 +97,14 @@ pub fn build(artifact: &Artifact, options: &Options, progress: &Progress) -> Res
     let plan = preflight::preflight(artifact, options)
         .map_err(|objections| BuildError::Rejected { origin: origin(), objections })?;
     let built = bring_to_stop(&plan, progress)?;
-    let verified = verify::verify(&plan, built).map_err(|source| BuildError::Verify { origin: origin(), source })?;
-    let report = Report::of(&plan, &verified);
+    let region = |place: &Place| format!("{:#x}", place.offset);
+    let judged = built.entropy.judge(options.entropy, &region);
+    judged.map_err(|source| BuildError::Entropy { origin: origin(), source })?;
+    let assembled = assemble::assemble(&plan, built);
+    let assembled = assembled.map_err(|source| BuildError::Assemble { origin: origin(), source })?;
+    let verified =
+        verify::verify(&plan, assembled).map_err(|source| BuildError::Verify { origin: origin(), source })?;
+    let report = Report::of(&plan, &verified, &region);
     Ok(Snapshot { wasm: verified.output.into_bytes(), report })
 }
 
@@ -87,13 +114,14 @@ fn bring_to_stop(plan: &Plan<'_>, progress: &Progress) -> Result<Built, BuildErr
         Method::Init(init) => {
             let initialized = initialize::initialize(plan, init, progress)
                 .map_err(|source| BuildError::Initialize { origin: origin(), source })?;
-            Ok(Built { wasm: initialized.wasm, time: initialized.init_time, how: How::Initialized })
+            let Initialized { wasm, time, asked, entropy } = initialized;
+            Ok(Built { wasm, time, asked, entropy, how: How::Initialized })
         }
         Method::Freeze(stop) => {
-            let frozen = freeze::freeze(plan, stop, progress)
+            let program = freeze::freeze(plan, stop, progress)
                 .map_err(|source| BuildError::Freeze { origin: origin(), source })?;
-            let (time, section) = (frozen.facts.time, frozen.section);
-            Ok(Built { wasm: frozen.wasm, time, how: How::Frozen { section, facts: frozen.facts } })
+            let FrozenProgram { wasm, time, asked, entropy, frozen, facts } = program;
+            Ok(Built { wasm, time, asked, entropy, how: How::Frozen { frozen: Box::new(frozen), facts } })
         }
     }
 }

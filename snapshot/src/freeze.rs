@@ -9,17 +9,14 @@ mod check;
 mod continuation;
 mod probes;
 mod relabel;
-mod shadow_stack;
 mod site;
 #[cfg(test)]
 mod theorem;
-mod types;
 mod watched;
 mod writer;
 
 use std::{
     cell::Cell,
-    collections::BTreeMap,
     future::poll_fn,
     pin::pin,
     task::Poll,
@@ -27,15 +24,19 @@ use std::{
 };
 
 use prewasm_artifact::Artifact;
-use prewasm_ext_http::{Frozen, link};
-use wasmtime::{Instance, Module, Store};
+use prewasm_ext_http::{Draw, Frozen, link};
+use wasmtime::{Instance, Linker, Module, Store};
 
 use crate::{
+    entropy::{self, Dependence, Entropy, Observed, Variation},
+    host_calls::Asked,
     options::Stop,
     preflight::Plan,
     program::Program,
     progress::{Event, Progress},
+    provenance,
     sandbox::{Failed, Frames, Paused, RunError, START_FUNCTION, Sandbox, during},
+    shadow_stack,
     warm_up::{self, Answer, WarmUpFailure},
 };
 
@@ -48,16 +49,18 @@ pub(crate) use writer::keeps_export;
 #[derive(Debug)]
 pub(crate) struct FrozenProgram {
     pub(crate) wasm: Vec<u8>,
+    /// How long the program ran, without compilation.
+    pub(crate) time: Duration,
+    pub(crate) asked: Asked,
+    pub(crate) entropy: Entropy,
     /// What the host must know to go on.
-    pub(crate) section: Vec<u8>,
+    pub(crate) frozen: Frozen,
     pub(crate) facts: Facts,
 }
 
 /// What happened, for the report.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// How long the program ran, without compilation.
-    pub(crate) time: Duration,
     /// The import in whose call it was stopped.
     pub(crate) stopped_in: String,
     pub(crate) frames: usize,
@@ -65,10 +68,6 @@ pub(crate) struct Facts {
     pub(crate) lost_debug_info: bool,
     /// Bytes of the shadow stack which no function used any more; they are zero now.
     pub(crate) cleared_stack: u64,
-    /// Host calls by import.
-    pub(crate) host_calls: BTreeMap<String, u64>,
-    /// The environment variables it sees are those of the build.
-    pub(crate) environment_read: bool,
     pub(crate) listeners: Vec<String>,
     pub(crate) answers: Vec<Answer>,
 }
@@ -122,9 +121,6 @@ pub enum FreezeError {
         /// What the host holds.
         objections: Vec<prewasm_ext_http::Unfreezable>,
     },
-    /// The host's state cannot be encoded.
-    #[error("cannot encode the host's state")]
-    Encode(#[from] serde_json::Error),
     /// The section of a program which is frozen already is damaged.
     #[error("its host state is damaged")]
     Damaged(#[from] prewasm_ext_http::FrozenError),
@@ -145,9 +141,6 @@ fn list(objections: &[prewasm_ext_http::Unfreezable]) -> String {
 
 /// The function which a program starts with.
 pub(crate) const ENTRY: &str = "_start";
-
-/// The import by which a program begins to read its environment: where there is nothing to read, it does no more.
-const READS_ENVIRONMENT: &str = "wasi_snapshot_preview1.environ_sizes_get";
 
 /// Runs the program to its stop point, and writes what goes on from there.
 pub(crate) fn freeze(plan: &Plan<'_>, stop: &Stop, progress: &Progress) -> Result<FrozenProgram, FreezeError> {
@@ -172,61 +165,99 @@ struct Freezer<'a> {
 struct Run {
     stopped: Stopped,
     dropped: Dropped,
-    host_calls: BTreeMap<String, u64>,
+    /// Bytes of the shadow stack which were dead, and are zero now.
+    cleared_stack: u64,
+    asked: Asked,
+    draws: Vec<Draw>,
     answers: Vec<Answer>,
     time: Duration,
 }
 
+/// A program compiled for being watched.
+struct Subject<'a> {
+    program: &'a Program<'a>,
+    probed: Probed,
+    module: Module,
+    linker: Linker<Watched>,
+}
+
 impl Freezer<'_> {
     async fn freeze(&self) -> Result<FrozenProgram, FreezeError> {
-        let wasm = self.artifact.bytes();
-        let program = Program::parse(wasm).map_err(|error| self.unfreezable(Unfreezable::Invalid(error)))?;
-        let Run { stopped, dropped, host_calls, answers, time } = self.run(&program).await?;
-        let Stopped { mut capture, host, stopped_in } = stopped;
-        let cleared_stack = shadow_stack::clear(&program, &mut capture.state);
+        let program = Program::parse(self.artifact.bytes());
+        let program = program.map_err(|error| self.unfreezable(Unfreezable::Invalid(error)))?;
+        let subject = self.compile(&program)?;
+        let run = self.run(&subject, Variation::NONE).await?;
+        let entropy = self.analyse(&subject, &run).await?;
+        let Run { stopped, dropped, cleared_stack, asked, answers, time, .. } = run;
+        let Stopped { capture, host, stopped_in } = stopped;
         let state_error = |source| FreezeError::State { stopped_in: stopped_in.clone(), source };
         let written = writer::write(&program, &capture, &dropped, ENTRY).map_err(state_error)?;
         (self.sandbox.progress)(Event::Checking);
         check::check(self.sandbox, self.artifact, &written.wasm, &capture).await?;
-        let listeners = host.listeners().map(|address| address.to_string()).collect();
         let facts = Facts {
-            environment_read: was_environment_read(self.artifact)? || host_calls.contains_key(READS_ENVIRONMENT),
-            time,
             frames: capture.frames.len(),
             continuation_bytes: written.continuation_bytes,
             lost_debug_info: written.lost_debug_info,
             cleared_stack,
-            host_calls,
-            listeners,
+            listeners: host.listeners().map(|address| address.to_string()).collect(),
             answers,
             stopped_in,
         };
         let mut frozen = Frozen::new(self.stop.to_string(), host);
-        frozen.environment_read = facts.environment_read;
-        let section = frozen.to_section()?;
-        Ok(FrozenProgram { wasm: written.wasm, section, facts })
+        frozen.environment_read = was_environment_read(self.artifact)? || asked.has_read_environment();
+        Ok(FrozenProgram { wasm: written.wasm, time, asked, entropy, frozen, facts })
+    }
+
+    async fn analyse(&self, subject: &Subject<'_>, run: &Run) -> Result<Entropy, FreezeError> {
+        let known = provenance::reseeded(self.artifact);
+        let frozen = self.artifact.frozen().map(Frozen::parse).transpose()?;
+        let observed = Observed {
+            state: Some(&run.stopped.capture.state),
+            draws: &run.draws,
+            backtraces: &run.asked.backtraces,
+            resumed: frozen.map_or(0, |frozen| frozen.host.reseed().len() as u64),
+            known: &known,
+            has_read_realtime: run.asked.has_read_realtime,
+        };
+        let rerun = async |variation| {
+            (self.sandbox.progress)(Event::Repeating);
+            match self.run(subject, variation).await {
+                Ok(other) => run.stopped.capture.differences(&other.stopped.capture),
+                Err(_) => Dependence::Unknown,
+            }
+        };
+        Ok(entropy::analyse(observed, self.sandbox.options.inputs.is_repeatable().then_some(rerun)).await)
     }
 
     fn unfreezable(&self, source: Unfreezable) -> FreezeError {
         FreezeError::State { stopped_in: self.stop.to_string(), source }
     }
 
-    async fn run(&self, program: &Program<'_>) -> Result<Run, FreezeError> {
-        let Sandbox { engine, options, .. } = self.sandbox;
+    fn compile<'p>(&self, program: &'p Program<'p>) -> Result<Subject<'p>, FreezeError> {
+        let engine = &self.sandbox.engine;
         let probed = Probed::new(program).map_err(|source| self.unfreezable(source))?;
         (self.sandbox.progress)(Event::Compiling);
         let module = Module::new(engine, &probed.wasm).map_err(RunError::Compile)?;
         let linker = link::linker::<Watched>(engine).map_err(RunError::Engine)?;
-        let (state, connector) = Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox)?;
+        Ok(Subject { program, probed, module, linker })
+    }
+
+    async fn run(&self, subject: &Subject<'_>, variation: Variation) -> Result<Run, FreezeError> {
+        let Subject { program, probed, module, linker } = subject;
+        let options = self.sandbox.options;
+        let (state, connector) =
+            Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox, variation)?;
         let paused = state.paused();
         let mut store = self.sandbox.store(state)?;
-        let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
+        let externs = link::externs(linker, &mut store, module).map_err(RunError::Engine)?;
 
         let start = Instant::now();
-        (self.sandbox.progress)(Event::Calling { function: ENTRY });
+        if variation == Variation::NONE {
+            (self.sandbox.progress)(Event::Calling { function: ENTRY });
+        }
         let guest = async {
-            let instance = Instance::new_async(&mut store, &module, &externs).await.map_err(during(START_FUNCTION))?;
-            let entry = instance.get_typed_func::<(), ()>(&mut store, ENTRY).map_err(during(ENTRY))?;
+            let instance = Instance::new_async(&mut store, module, &externs).await.map_err(during(START_FUNCTION))?;
+            let entry = link::start_function(&mut store, &instance).map_err(during(ENTRY))?;
             store.data_mut().enter();
             entry.call_async(&mut store, ()).await.map_err(during(ENTRY))
         };
@@ -242,12 +273,14 @@ impl Freezer<'_> {
         })?;
 
         self.sandbox.lift_limits(&mut store)?;
-        let host_calls = store.data_mut().take_host_calls();
+        let asked = store.data().asked();
+        let draws = store.data().draws().to_vec();
         let stopped = store.data_mut().take_stopped();
         let mut stopped = stopped.ok_or(FreezeError::Waits { stop: self.stop.clone() })??;
         let dropped = probed.ask(&mut store, stopped.capture.instance).await.map_err(RunError::Engine)?;
         probed.translate(&mut stopped.capture, program.shape().imported_functions);
-        Ok(Run { stopped, dropped, host_calls, answers, time })
+        let cleared_stack = shadow_stack::clear(program, &mut stopped.capture.state);
+        Ok(Run { stopped, dropped, cleared_stack, asked, draws, answers, time })
     }
 
     /// Tells a program which was stopped from one which failed.

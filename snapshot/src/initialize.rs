@@ -2,21 +2,30 @@
 
 mod access;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prewasm_artifact::Artifact;
-use prewasm_ext_http::link;
+use prewasm_ext_http::{Draw, Varied, link};
 use wasmtime::{
-    Instance, Module, Store,
+    Instance, Linker, Module, Store,
     component::{self, Component, wit_parser::ItemName},
 };
-use wasmtime_wizer::{WasmtimeWizer, Wizer};
+use wasmtime_wizer::{ComponentContext, ModuleContext, WasmtimeWizer, Wizer};
 
 use crate::{
+    entropy::{self, Dependence, Drawn, Entropy, Fate, Observed, Origin, Variation},
+    host_calls::Asked,
     options::InitExport,
     preflight::{InitPlan, Plan},
-    progress::{Event, Progress},
+    program::Program,
+    progress::{Event, Progress, silent},
+    provenance,
     sandbox::{ComponentState, Failed, Frames, Guarded, ModuleState, RunError, START_FUNCTION, Sandbox, during},
+    shadow_stack,
+    state::{State, initial_states},
 };
 
 use access::Access;
@@ -26,7 +35,9 @@ use access::Access;
 pub(crate) struct Initialized {
     pub(crate) wasm: Vec<u8>,
     /// How long instantiation and the init function took, without compilation.
-    pub(crate) init_time: Duration,
+    pub(crate) time: Duration,
+    pub(crate) asked: Asked,
+    pub(crate) entropy: Entropy,
 }
 
 /// Why a program could not be initialized.
@@ -82,6 +93,16 @@ const REACTOR_INIT: &str = "_initialize";
 /// What a program which ended itself hears.
 const MUST_RETURN: &str = "an init function must return";
 
+/// What one run of the init function has given.
+struct Outcome {
+    wasm: Vec<u8>,
+    /// What is in its modules, without what functions that returned have left on the stack; `None` if nobody can tell.
+    states: Option<Vec<State>>,
+    time: Duration,
+    asked: Asked,
+    draws: Vec<Draw>,
+}
+
 impl Run<'_> {
     async fn module(&self) -> Result<Initialized, InitializeError> {
         let Sandbox { engine, options, progress, .. } = self.sandbox;
@@ -89,12 +110,42 @@ impl Run<'_> {
         (progress)(Event::Compiling);
         let module = Module::new(engine, &instrumented).map_err(RunError::Compile)?;
         let linker = link::linker::<ModuleState>(engine).map_err(RunError::Engine)?;
-        let mut store = self.sandbox.store(ModuleState::new(&options.inputs, self.sandbox.guard(), progress))?;
-        let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
+        let first = self.run_module(&context, &module, &linker, Variation::NONE).await?;
+        let rerun = async |variation| {
+            (progress)(Event::Repeating);
+            match self.run_module(&context, &module, &linker, variation).await {
+                Ok(other) => Dependence::between(first.states.as_deref(), other.states.as_deref()),
+                Err(_) => Dependence::Unknown,
+            }
+        };
+        let observed = Observed {
+            state: first.states.as_ref().and_then(|states| states.first()),
+            draws: &first.draws,
+            backtraces: &first.asked.backtraces,
+            resumed: 0,
+            known: &provenance::reseeded(self.artifact),
+            has_read_realtime: first.asked.has_read_realtime,
+        };
+        let entropy = entropy::analyse(observed, options.inputs.is_repeatable().then_some(rerun)).await;
+        Ok(Initialized { wasm: first.wasm, time: first.time, asked: first.asked, entropy })
+    }
+
+    async fn run_module(
+        &self,
+        context: &ModuleContext<'_>,
+        module: &Module,
+        linker: &Linker<ModuleState>,
+        variation: Variation,
+    ) -> Result<Outcome, InitializeError> {
+        let progress = self.progress(variation);
+        let guard = self.sandbox.guard();
+        let state = ModuleState::new(self.artifact, &self.sandbox.options.inputs, guard, &progress, variation);
+        let mut store = self.sandbox.store(state)?;
+        let externs = link::externs(linker, &mut store, module).map_err(RunError::Engine)?;
 
         let start = Instant::now();
         let init = async {
-            let instance = Instance::new_async(&mut store, &module, &externs).await.map_err(during(START_FUNCTION))?;
+            let instance = Instance::new_async(&mut store, module, &externs).await.map_err(during(START_FUNCTION))?;
             if self.wizer.get_init_func() != REACTOR_INIT && instance.get_func(&mut store, REACTOR_INIT).is_some() {
                 call(&mut store, &instance, REACTOR_INIT).await?;
             }
@@ -102,11 +153,23 @@ impl Run<'_> {
             Ok(instance)
         };
         let result = self.sandbox.within_limits(init).await;
-        let init_time = start.elapsed();
+        let time = start.elapsed();
         let instance = self.judge(&mut store, result)?;
+        let (asked, draws) = (store.data().asked(), store.data().draws().to_vec());
         let mut state = WasmtimeWizer { store: &mut store, instance };
-        let wasm = self.wizer.snapshot(&context, &mut state).await.map_err(InitializeError::Record)?;
-        Ok(Initialized { wasm, init_time })
+        let wasm = self.wizer.snapshot(context, &mut state).await.map_err(InitializeError::Record)?;
+        let states = initial_states(&wasm).map(|mut states| {
+            if let (Ok(program), [state]) = (Program::parse(self.artifact.bytes()), states.as_mut_slice()) {
+                shadow_stack::clear(&program, state);
+            }
+            states
+        });
+        Ok(Outcome { wasm, states, time, asked, draws })
+    }
+
+    /// What a program prints is told once.
+    fn progress(&self, variation: Variation) -> Progress {
+        if variation == Variation::NONE { Arc::clone(self.sandbox.progress) } else { silent() }
     }
 
     async fn component(&self) -> Result<Initialized, InitializeError> {
@@ -115,20 +178,57 @@ impl Run<'_> {
             self.wizer.instrument_component(self.artifact.bytes()).map_err(InitializeError::Record)?;
         (progress)(Event::Compiling);
         let component = Component::new(engine, &instrumented).map_err(RunError::Compile)?;
+        let first = self.run_component(&context, &component, Variation::NONE).await?;
+        let mut entropy = Entropy::default();
+        let repeat = async |variation| {
+            if !options.inputs.is_repeatable() {
+                return Dependence::Unknown;
+            }
+            (progress)(Event::Repeating);
+            match self.run_component(&context, &component, variation).await {
+                Ok(other) => Dependence::between(first.states.as_deref(), other.states.as_deref()),
+                Err(_) => Dependence::Unknown,
+            }
+        };
+        // Nobody counts what a component asks for; it may have what it imports.
+        if self.imports("wasi:random/") {
+            let dependence = repeat(Variation::draws(Varied::From(0))).await;
+            let fate = if dependence.is_none() { Fate::Gone } else { Fate::Kept(dependence) };
+            entropy.drawn.push(Drawn { from: Origin::Interfaces, fate });
+        }
+        if self.imports("wasi:clocks/wall-clock") {
+            entropy.time = Some(repeat(Variation::time()).await);
+        }
+        Ok(Initialized { wasm: first.wasm, time: first.time, asked: first.asked, entropy })
+    }
+
+    fn imports(&self, interface: &str) -> bool {
+        self.artifact.imports().iter().any(|import| import.module.starts_with(interface))
+    }
+
+    async fn run_component(
+        &self,
+        context: &ComponentContext<'_>,
+        component: &Component,
+        variation: Variation,
+    ) -> Result<Outcome, InitializeError> {
         let name = self.wizer.get_init_func();
         let no_init = || InitializeError::NoInit { function: name.to_owned() };
         let item: ItemName = name.parse().map_err(|_| no_init())?;
         let (_, index) = component.get_export(None, item).ok_or_else(no_init)?;
 
-        let mut linker = component::Linker::new(engine);
+        let mut linker = component::Linker::new(&self.sandbox.engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(RunError::Engine)?;
-        linker.define_unknown_imports_as_traps(&component).map_err(RunError::Engine)?;
-        let state = ComponentState::new(&options.inputs, self.sandbox.guard(), progress).map_err(RunError::from)?;
+        linker.define_unknown_imports_as_traps(component).map_err(RunError::Engine)?;
+        let progress = self.progress(variation);
+        let inputs = &self.sandbox.options.inputs;
+        let state = ComponentState::new(self.artifact, inputs, self.sandbox.guard(), &progress, variation)
+            .map_err(RunError::from)?;
         let mut store = self.sandbox.store(state)?;
 
         let start = Instant::now();
         let init = async {
-            let instance = linker.instantiate_async(&mut store, &component).await.map_err(during(START_FUNCTION))?;
+            let instance = linker.instantiate_async(&mut store, component).await.map_err(during(START_FUNCTION))?;
             let Some(Ok(init)) = instance.get_func(&mut store, index).map(|init| init.typed::<(), ()>(&store)) else {
                 return Ok(None);
             };
@@ -137,12 +237,13 @@ impl Run<'_> {
             Ok(Some(instance))
         };
         let result = self.sandbox.within_limits(init).await;
-        let init_time = start.elapsed();
+        let time = start.elapsed();
         let instance = self.judge(&mut store, result)?.ok_or_else(no_init)?;
         let mut access = Access::new(&mut store, instance);
-        let wasm = self.wizer.snapshot_component(&context, &mut access).await.map_err(InitializeError::Record)?;
+        let wasm = self.wizer.snapshot_component(context, &mut access).await.map_err(InitializeError::Record)?;
         access.finish().map_err(InitializeError::Record)?;
-        Ok(Initialized { wasm, init_time })
+        let states = initial_states(&wasm);
+        Ok(Outcome { wasm, states, time, asked: Asked::default(), draws: Vec::new() })
     }
 
     /// Tells why the run failed; after one that did not, the store is ready for reading out its state.

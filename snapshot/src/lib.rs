@@ -17,28 +17,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod assemble;
 mod build;
 mod census;
+mod code;
+mod entropy;
 mod freeze;
+mod host_calls;
 mod initialize;
 mod options;
 mod preflight;
 mod program;
 mod progress;
+mod prologue;
 mod provenance;
 mod report;
 mod sandbox;
+mod shadow_stack;
 mod state;
+mod types;
 mod verify;
 mod warm_up;
 
+pub use assemble::{AssembleError, EnvironmentSeen};
 pub use build::{BuildError, Snapshot, build};
+pub use entropy::EntropyError;
 pub use freeze::{FreezeError, Unfreezable};
 pub use initialize::InitializeError;
-pub use options::{InitExport, Inputs, Limits, Options, Rename, RenameError, Stop, Until, UntilError};
+pub use options::{EntropyPolicy, InitExport, Inputs, Limits, Options, Rename, RenameError, Stop, Until, UntilError};
 pub use preflight::{Objection, check};
 pub use progress::{Event, Progress, silent};
-pub use report::{Freeze, Image, Init, Report, WarmUpAnswer};
+pub use prologue::PrologueError;
+pub use report::{Dependent, EntropyReport, Freeze, Image, Init, Part, Report, WarmUpAnswer};
 pub use sandbox::RunError;
 pub use verify::VerifyError;
 pub use warm_up::{Body, WarmUp, WarmUpError, WarmUpFailure};

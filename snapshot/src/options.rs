@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use prewasm_ext_http::{Directory, Pattern};
+use prewasm_ext_http::{Access, Directory, Pattern};
 
 use crate::warm_up::WarmUp;
 
@@ -23,6 +23,20 @@ pub struct Options {
     pub inputs: Inputs,
     /// What it may use up.
     pub limits: Limits,
+    /// Which random bytes may be in the snapshot.
+    pub entropy: EntropyPolicy,
+}
+
+/// Which random bytes may be in the snapshot, where every instance would have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EntropyPolicy {
+    /// Not even what depends on hash keys.
+    DenyHashKeys,
+    /// What depends on the hash keys of Rust's standard library: the order of maps. Maps made later have fresh keys.
+    #[default]
+    HashKeys,
+    /// Any.
+    Any,
 }
 
 /// Where the program is stopped.
@@ -141,6 +155,13 @@ pub struct Inputs {
     pub outbound: Vec<Pattern>,
     /// What the realtime clock tells, in seconds since the Unix epoch.
     pub realtime: u64,
+}
+
+impl Inputs {
+    /// Whether a further run would find everything as the first did, and change nothing outside.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.outbound.is_empty() && self.dirs.iter().all(|dir| dir.access == Access::ReadOnly)
+    }
 }
 
 /// What the init function may use up.

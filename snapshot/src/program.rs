@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{
-    BlockType, CompositeInnerType, CustomSectionReader, Data, Element, Export, FromReader, FunctionBody, Global,
-    MemoryType, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
+    BinaryReader, BlockType, CompositeInnerType, CustomSectionReader, Data, Element, Export, FromReader, FunctionBody,
+    Global, MemoryType, Name, NameSectionReader, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
 };
 
 /// What has to be known of the module to read its state.
@@ -182,6 +182,18 @@ impl<'a> Program<'a> {
 
     pub(crate) fn signature(&self, function: u32) -> &Signature {
         self.function_type(self.function_types[function as usize])
+    }
+
+    /// The function with this name in the `name` section.
+    pub(crate) fn function_named(&self, name: &str) -> Option<u32> {
+        let (_, section) = self.customs.iter().find(|(_, section)| section.name() == "name")?;
+        for subsection in NameSectionReader::new(BinaryReader::new(section.data(), 0)) {
+            if let Ok(Name::Function(names)) = subsection {
+                let named = names.into_iter().filter_map(Result::ok).find(|naming| naming.name == name)?;
+                return (named.index < self.functions()).then_some(named.index);
+            }
+        }
+        None
     }
 
     /// What a block takes and leaves.

@@ -12,6 +12,8 @@ pub enum Event<'a> {
         /// Its name.
         function: &'a str,
     },
+    /// The program is about to be run again, to see what depends on random bytes and on the time.
+    Repeating,
     /// The frozen program is about to be compared with what was stopped.
     Checking,
     /// The program printed a line, to standard output or error; control characters are escaped.

@@ -1,8 +1,9 @@
 //! The custom section which tells where a snapshot comes from: what decides its content, and nothing of the machine it
 //! was made on.
 
-use prewasm_ext_http::Access;
-use serde::Serialize;
+use prewasm_artifact::Artifact;
+use prewasm_ext_http::{Access, Reseed};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     options::{InitExport, Rename},
@@ -35,6 +36,26 @@ struct Provenance<'a> {
     env: Vec<&'a str>,
     dirs: Vec<Dir<'a>>,
     realtime: u64,
+    /// Hash keys, which each instance draws anew.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    reseeded: &'a [Reseed],
+}
+
+/// The hash keys which an earlier snapshot of this program has found.
+pub(crate) fn reseeded(artifact: &Artifact) -> Vec<Reseed> {
+    /// What is read of the section, whoever wrote it.
+    #[derive(Deserialize)]
+    struct Found {
+        #[serde(default)]
+        reseeded: Vec<Reseed>,
+    }
+
+    /// More than any program has, which has one for each thread.
+    const MAX_CELLS: usize = 16;
+    let found = artifact.provenance().and_then(|section| serde_json::from_slice::<Found>(section).ok());
+    let mut reseeded = found.map(|found| found.reseeded).unwrap_or_default();
+    reseeded.truncate(MAX_CELLS);
+    reseeded
 }
 
 #[derive(Serialize)]
@@ -45,7 +66,7 @@ struct Dir<'a> {
 }
 
 /// The content of the section.
-pub(crate) fn provenance(plan: &Plan<'_>) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn provenance(plan: &Plan<'_>, reseeded: &[Reseed]) -> serde_json::Result<Vec<u8>> {
     let inputs = &plan.options.inputs;
     let (until, init) = match &plan.method {
         Method::Init(init) => ("init".to_owned(), Some(init)),
@@ -77,6 +98,7 @@ pub(crate) fn provenance(plan: &Plan<'_>) -> serde_json::Result<Vec<u8>> {
         env: inputs.env.iter().map(|(name, _)| name.as_str()).collect(),
         dirs: dirs.collect(),
         realtime: inputs.realtime,
+        reseeded,
     })
 }
 

@@ -1,18 +1,24 @@
 //! What was done and what came of it, for people and for machines.
 
+mod entropy;
+
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use prewasm_artifact::Artifact;
 use serde::Serialize;
 
 use crate::{
+    assemble::EnvironmentSeen,
     census::{census, imports_used},
     freeze::{ENTRY, Facts},
     preflight::{Method, Plan},
     provenance::WASMTIME_VERSION,
+    state::Place,
     verify::Verified,
     warm_up::Answer,
 };
+
+pub use entropy::{Dependent, EntropyReport, Part};
 
 /// The outcome of a build.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +36,12 @@ pub struct Report {
     pub until: String,
     /// The run.
     pub init: Init,
+    /// Host calls which have been made, by import; none for a component.
+    pub host_calls: BTreeMap<String, u64>,
+    /// What depends on random bytes and on the time.
+    pub entropy: EntropyReport,
+    /// Whose environment variables it sees.
+    pub environment: EnvironmentSeen,
     /// How it was frozen, unless it was stopped at the end of its init function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
@@ -67,10 +79,6 @@ pub struct Freeze {
     pub cleared_stack_bytes: u64,
     /// Whether debug information had to be left out.
     pub lost_debug_info: bool,
-    /// Host calls which have been made, by import.
-    pub host_calls: BTreeMap<String, u64>,
-    /// Whether it has read its environment: it goes on with the variables of the build.
-    pub environment_read: bool,
     /// Addresses on which it listens.
     pub listeners: Vec<String>,
     /// Requests which it answered.
@@ -108,7 +116,8 @@ pub struct Image {
 impl Report {
     const SCHEMA_VERSION: u32 = 1;
 
-    pub(crate) fn of(plan: &Plan<'_>, verified: &Verified) -> Self {
+    pub(crate) fn of(plan: &Plan<'_>, verified: &Verified, region: &impl Fn(&Place) -> String) -> Self {
+        let assembled = &verified.assembled;
         let (until, function) = match &plan.method {
             Method::Init(init) => ("init".to_owned(), init.function.clone()),
             Method::Freeze(stop) => (stop.to_string(), ENTRY.to_owned()),
@@ -119,8 +128,11 @@ impl Report {
             wasmtime: WASMTIME_VERSION,
             kind: plan.artifact.kind().name(),
             until,
-            init: Init { function, microseconds: u64::try_from(verified.time.as_micros()).unwrap_or(u64::MAX) },
-            freeze: verified.facts.as_ref().map(Freeze::of),
+            init: Init { function, microseconds: u64::try_from(assembled.time.as_micros()).unwrap_or(u64::MAX) },
+            host_calls: assembled.asked.counts.clone(),
+            entropy: EntropyReport::of(assembled, region),
+            environment: assembled.environment,
+            freeze: assembled.facts.as_ref().map(Freeze::of),
             input: Image::of(plan.artifact),
             output: Image::of(&verified.output),
             imports_used: imports_used(&verified.output),
@@ -142,8 +154,6 @@ impl Freeze {
             continuation_bytes: facts.continuation_bytes,
             cleared_stack_bytes: facts.cleared_stack,
             lost_debug_info: facts.lost_debug_info,
-            host_calls: facts.host_calls.clone(),
-            environment_read: facts.environment_read,
             listeners: facts.listeners.clone(),
             warm_ups: facts.answers.iter().map(answer).collect(),
         }
@@ -175,6 +185,16 @@ impl fmt::Display for Report {
                 write!(f, "{freeze}")?;
             }
         }
+        write!(f, "{}", self.entropy)?;
+        match self.environment {
+            EnvironmentSeen::Fresh => {}
+            EnvironmentSeen::ReadAgain => {
+                writeln!(f, "  environment  has been read: it is read again when the program goes on")?;
+            }
+            EnvironmentSeen::Frozen => {
+                writeln!(f, "  environment  has been read: later it sees the variables of this build")?;
+            }
+        }
         writeln!(f, "  size         {} -> {} bytes", input.bytes, output.bytes)?;
         writeln!(f, "  data         {} -> {} bytes", input.initialized_bytes, output.initialized_bytes)?;
         writeln!(f, "  segments     {} -> {}", input.data_segments, output.data_segments)?;
@@ -194,9 +214,6 @@ impl fmt::Display for Freeze {
             writeln!(f, "  listens on   {listener}")?;
         }
         writeln!(f, "  goes on in   {}, {} frames deep", self.stopped_in, self.frames)?;
-        if self.environment_read {
-            writeln!(f, "  environment  has been read: later it sees the variables of this build")?;
-        }
         if self.lost_debug_info {
             writeln!(f, "  debug info   left out, since code had to move")?;
         }

@@ -1,11 +1,14 @@
 //! What an instance holds: the content of memories, globals and tables.
 
+mod differences;
 mod initial;
 mod memory;
 mod value;
 
 use std::collections::BTreeMap;
 
+pub(crate) use differences::{Differences, Place};
+pub(crate) use initial::initial_states;
 pub(crate) use memory::{MemoryImage, image};
 pub(crate) use value::Value;
 

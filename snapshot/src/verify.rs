@@ -1,43 +1,19 @@
 //! The output must be what it claims before anyone gets it.
 
-use std::time::Duration;
-
-use prewasm_artifact::{Artifact, ArtifactError, FROZEN_SECTION, SNAPSHOT_SECTION, append_section};
+use prewasm_artifact::{Artifact, ArtifactError};
 
 use crate::{
-    freeze::{Facts, keeps_export},
+    assemble::Assembled,
+    freeze::keeps_export,
     options::InitExport,
     preflight::{InitPlan, Method, Plan},
-    provenance::provenance,
 };
-
-/// A program brought to its stop point, as it came out.
-#[derive(Debug)]
-pub(crate) struct Built {
-    pub(crate) wasm: Vec<u8>,
-    /// How long it ran, without compilation.
-    pub(crate) time: Duration,
-    pub(crate) how: How,
-}
-
-/// How the program was brought there.
-#[derive(Debug)]
-pub(crate) enum How {
-    Initialized,
-    Frozen {
-        /// What the host must know to go on.
-        section: Vec<u8>,
-        facts: Facts,
-    },
-}
 
 /// A snapshot which validates and has the interface of its input.
 #[derive(Debug)]
 pub(crate) struct Verified {
     pub(crate) output: Artifact,
-    pub(crate) time: Duration,
-    /// What happened, if it was frozen while it ran.
-    pub(crate) facts: Option<Facts>,
+    pub(crate) assembled: Assembled,
 }
 
 /// What is wrong with an output.
@@ -55,23 +31,11 @@ pub enum VerifyError {
         /// The export.
         name: String,
     },
-    /// The provenance could not be written down.
-    #[error("cannot encode the provenance")]
-    Provenance(#[from] serde_json::Error),
 }
 
-/// Adds the provenance and checks the whole.
-pub(crate) fn verify(plan: &Plan<'_>, built: Built) -> Result<Verified, VerifyError> {
-    let Built { mut wasm, time, how } = built;
-    append_section(&mut wasm, SNAPSHOT_SECTION, &provenance(plan)?);
-    let facts = match how {
-        How::Initialized => None,
-        How::Frozen { section, facts } => {
-            append_section(&mut wasm, FROZEN_SECTION, &section);
-            Some(facts)
-        }
-    };
-    let output = Artifact::from_bytes("snapshot", wasm)?;
+/// Checks the whole.
+pub(crate) fn verify(plan: &Plan<'_>, mut assembled: Assembled) -> Result<Verified, VerifyError> {
+    let output = Artifact::from_bytes("snapshot", std::mem::take(&mut assembled.wasm))?;
     if output.imports() != plan.artifact.imports() {
         return Err(VerifyError::Imports);
     }
@@ -83,7 +47,7 @@ pub(crate) fn verify(plan: &Plan<'_>, built: Built) -> Result<Verified, VerifyEr
     if let Some(name) = differs(output.exports(), &expected).or_else(|| differs(&expected, output.exports())) {
         return Err(VerifyError::Export { name });
     }
-    Ok(Verified { output, time, facts })
+    Ok(Verified { output, assembled })
 }
 
 /// The input's exports without the init functions, renamed.

@@ -13,8 +13,8 @@ use clap::Args;
 use prewasm_artifact::{Artifact, write_whole};
 use prewasm_ext_http::Access;
 use prewasm_snapshot::{
-    BuildError, Event, FreezeError, InitExport, InitializeError, Inputs, Limits, Options, Progress, Rename, Report,
-    RunError, Until, WarmUp, WarmUpFailure, build,
+    BuildError, EntropyPolicy, Event, FreezeError, InitExport, InitializeError, Inputs, Limits, Options, Progress,
+    Rename, Report, RunError, Until, WarmUp, WarmUpFailure, build,
 };
 
 use crate::{
@@ -73,6 +73,12 @@ pub struct SnapshotArgs {
     /// An argument of the program, after its name (repeatable).
     #[arg(long, value_name = "ARG", help_heading = "Guest", allow_hyphen_values = true)]
     arg: Vec<String>,
+    /// Accept random bytes which are in the snapshot, the same in every instance.
+    #[arg(long, help_heading = "Policy", conflicts_with = "deny_hash_entropy")]
+    allow_frozen_entropy: bool,
+    /// Refuse even what depends on the hash keys of Rust's standard library, such as maps made before the stop point.
+    #[arg(long, help_heading = "Policy")]
+    deny_hash_entropy: bool,
     /// Wall-clock time for the run.
     #[arg(
         long,
@@ -140,6 +146,11 @@ impl SnapshotArgs {
                 realtime: source_date_epoch()?,
             },
             limits: Limits { timeout: self.timeout, memory: self.max_memory, fuel: self.fuel },
+            entropy: match (self.allow_frozen_entropy, self.deny_hash_entropy) {
+                (true, _) => EntropyPolicy::Any,
+                (false, true) => EntropyPolicy::DenyHashKeys,
+                (false, false) => EntropyPolicy::HashKeys,
+            },
         })
     }
 
@@ -184,6 +195,7 @@ fn progress(quiet: bool) -> Progress {
     Arc::new(move |event| match event {
         Event::Compiling => tell(format_args!("compiling")),
         Event::Calling { function } => tell(format_args!("calling `{function}`")),
+        Event::Repeating => tell(format_args!("running it again, to see what depends on random bytes and on the time")),
         Event::Checking => tell(format_args!("comparing the result with what was stopped")),
         Event::Guest { line } => output::guest(line),
         Event::GuestOutputCut { limit } => {
@@ -196,6 +208,8 @@ fn class(error: &BuildError) -> Class {
     match error {
         BuildError::Rejected { .. } => Class::Rejected,
         BuildError::Verify { .. } => Class::Verification,
+        BuildError::Entropy { .. } => Class::Policy,
+        BuildError::Assemble { .. } => Class::Ours,
         BuildError::Initialize { source, .. } => match source {
             InitializeError::Run(error) => class_of_run(error),
             InitializeError::NoInit { .. } | InitializeError::Record(_) => Class::Rejected,
@@ -208,7 +222,6 @@ fn class(error: &BuildError) -> Class {
             FreezeError::State { .. } | FreezeError::Host { .. } | FreezeError::Damaged(_) | FreezeError::Resume(_) => {
                 Class::Rejected
             }
-            FreezeError::Encode(_) => Class::Ours,
             FreezeError::Differs { .. } => Class::Verification,
         },
     }

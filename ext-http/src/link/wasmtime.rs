@@ -88,8 +88,11 @@ mod files;
 mod marker;
 mod plugin;
 mod sockets;
+mod start;
 mod transfer;
 mod wasi;
+
+pub use start::start_function;
 
 /// The guest waits for a connection and none will come: it has served everything. Not a failure.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

@@ -113,7 +113,7 @@ impl CoreGuest {
 
     async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<TypedFunc<(), ()>> {
         let instance = self.template.instantiate_async(&mut *store).await?;
-        instance.get_typed_func(store, "_start")
+        link::start_function(store, &instance)
     }
 
     fn store(&self, options: HostOptions) -> wasmtime::Result<Store<State>> {

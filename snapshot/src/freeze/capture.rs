@@ -9,6 +9,7 @@ use wasmtime::{AsContextMut, Caller, FrameHandle, Instance, Mutability, Ref, Val
 
 use super::Unfreezable;
 use crate::{
+    entropy::Dependence,
     program::Shape,
     state::{MemoryImage, State, Value, image},
 };
@@ -42,6 +43,25 @@ pub(crate) struct Capture {
     pub(crate) call: HostCall,
     pub(crate) state: State,
     pub(crate) instance: Instance,
+}
+
+impl Capture {
+    /// What differs between this stop and another of the same program.
+    pub(crate) fn differences(&self, other: &Self) -> Dependence {
+        let place = |capture: &Self| -> Vec<(u32, usize)> {
+            capture.frames.iter().map(|frame| (frame.function, frame.pc)).collect()
+        };
+        if place(self) != place(other) || self.call.import != other.call.import {
+            return Dependence::Unknown;
+        }
+        let values = |capture: &Self| -> Vec<Value> {
+            let frames = capture.frames.iter().flat_map(|frame| frame.locals.iter().chain(&frame.operands));
+            frames.chain(&capture.call.arguments).copied().collect()
+        };
+        let mut differences = self.state.differences(&other.state);
+        differences.stack = values(self).iter().zip(&values(other)).filter(|(a, b)| a != b).count() as u64;
+        Dependence::On(differences)
+    }
 }
 
 /// How far an instance is.

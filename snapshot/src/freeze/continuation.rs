@@ -33,9 +33,11 @@ use super::{
     capture::{Frame, HostCall},
     relabel::{self, Labels},
     site::{Construct, Level, Site},
+};
+use crate::{
+    program::{Program, Signature},
     types::Types,
 };
-use crate::program::{Program, Signature};
 
 /// What the frame waits for.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,10 @@
 //! Store data of a program which runs towards its stop point: each host call is looked at before it is made.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use prewasm_artifact::{Artifact, Import, MARKER};
+use prewasm_artifact::{Artifact, MARKER};
 use prewasm_ext_http::{
-    Connector, Frozen, Host, HostState, HostView, Inbound, Upcoming, link::ServedOut, virtual_inbound,
+    Connector, Draw, Frozen, Host, HostState, HostView, Inbound, Upcoming, link::ServedOut, virtual_inbound,
 };
 use wasmtime::{Caller, Val};
 
@@ -13,8 +13,11 @@ use super::{
     capture::{Capture, Phase, capture},
 };
 use crate::{
+    entropy::Variation,
+    host_calls::{Asked, HostCalls},
     options::Stop,
     program::Shape,
+    progress::silent,
     sandbox::{Guard, Guarded, Paused, Sandbox, environment, host_options},
 };
 
@@ -48,10 +51,7 @@ pub(super) struct Watched {
     guard: Guard,
     rule: Rule,
     shape: Shape,
-    /// Imported functions, by index.
-    imports: Vec<Import>,
-    /// How often each was called.
-    counts: Vec<u64>,
+    calls: HostCalls,
     /// The host call which is under way.
     pending: Option<(u32, Vec<Val>)>,
     stopped: Option<Result<Stopped, FreezeError>>,
@@ -67,10 +67,13 @@ impl Watched {
         stop: Stop,
         shape: Shape,
         sandbox: &Sandbox<'_>,
+        variation: Variation,
     ) -> Result<(Self, Connector), FreezeError> {
         let (inbound, connector) = virtual_inbound();
-        let environment = Arc::new(environment(&sandbox.options.inputs));
-        let options = host_options(&sandbox.options.inputs, sandbox.progress, Inbound::Virtual(inbound));
+        let environment = Arc::new(environment(artifact, &sandbox.options.inputs, variation));
+        // What a program prints is told once.
+        let progress = if variation == Variation::NONE { Arc::clone(sandbox.progress) } else { silent() };
+        let options = host_options(&sandbox.options.inputs, &progress, Inbound::Virtual(inbound));
         let host = match artifact.frozen() {
             Some(section) => Host::resume(environment, options, &Frozen::parse(section)?.host)?,
             None => Host::new(environment, options),
@@ -82,21 +85,18 @@ impl Watched {
     pub(super) fn until_first_call(artifact: &Artifact, shape: Shape, sandbox: &Sandbox<'_>) -> Self {
         let inputs = &sandbox.options.inputs;
         let options = host_options(inputs, sandbox.progress, Inbound::Denied);
-        let host = Host::new(Arc::new(environment(inputs)), options);
+        let host = Host::new(Arc::new(environment(artifact, inputs, Variation::NONE)), options);
         Self::with(host, artifact, Rule::FirstCall, shape, sandbox)
     }
 
     fn with(host: Host, artifact: &Artifact, rule: Rule, shape: Shape, sandbox: &Sandbox<'_>) -> Self {
-        let imports: Vec<_> = artifact.imports().iter().filter(|import| import.signature.is_some()).cloned().collect();
-        let counts = vec![0; imports.len()];
         let realtime = sandbox.options.inputs.realtime.saturating_mul(1_000_000_000);
         Self {
             host,
             guard: sandbox.guard(),
             rule,
             shape,
-            imports,
-            counts,
+            calls: HostCalls::new(artifact),
             pending: None,
             stopped: None,
             realtime,
@@ -121,10 +121,14 @@ impl Watched {
         self.stopped.take()
     }
 
-    /// Host calls by import.
-    pub(super) fn take_host_calls(&mut self) -> BTreeMap<String, u64> {
-        let names = self.imports.iter().map(|import| format!("{}.{}", import.module, import.name));
-        names.zip(self.counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
+    /// What the guest has asked for.
+    pub(super) fn asked(&self) -> Asked {
+        self.calls.asked()
+    }
+
+    /// The random bytes which it got.
+    pub(super) fn draws(&self) -> &[Draw] {
+        self.host.draws()
     }
 
     fn stops_before(&self, call: &Upcoming<'_>) -> bool {
@@ -147,13 +151,13 @@ impl HostView for Watched {
 
     fn before(caller: &mut Caller<'_, Self>, call: &Upcoming<'_>) -> wasmtime::Result<()> {
         let state = caller.data_mut();
-        let index = state.imports.iter().position(|import| call.is(import));
-        let index = index.ok_or_else(|| wasmtime::format_err!("a call of what is not imported"))?;
-        state.pending = Some((u32::try_from(index)?, call.arguments().to_vec()));
+        let index = state.calls.index(call)?;
+        state.pending = Some((index, call.arguments().to_vec()));
         if state.stops_before(call) {
             return Err(stop(caller));
         }
-        caller.data_mut().counts[index] += 1;
+        let backtrace = caller.data().calls.backtrace(call, &*caller);
+        caller.data_mut().calls.note(index, call, backtrace);
         Ok(())
     }
 
@@ -162,7 +166,7 @@ impl HostView for Watched {
             Rule::Until(Stop::Accept) => {
                 // The call has only waited. It will be made again, and is counted then.
                 if let Some((index, _)) = caller.data().pending {
-                    caller.data_mut().counts[index as usize] -= 1;
+                    caller.data_mut().calls.take_back(index);
                 }
                 stop(caller)
             }
@@ -182,7 +186,7 @@ fn read(caller: &mut Caller<'_, Watched>) -> Result<Stopped, FreezeError> {
     let pending = caller.data_mut().pending.take();
     let (shape, phase) = (caller.data().shape, caller.data().phase);
     let (import, arguments) = pending.ok_or(FreezeError::Differs { what: "host call" })?;
-    let called = &caller.data().imports[import as usize];
+    let called = caller.data().calls.import(import);
     let stopped_in = format!("{}.{}", called.module, called.name);
     let state = |source: Unfreezable| FreezeError::State { stopped_in: stopped_in.clone(), source };
     let is_polling = POLLS.contains(&called.name.as_str());

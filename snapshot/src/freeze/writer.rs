@@ -3,7 +3,6 @@
 //! No index moves: functions and types are added behind the others, function bodies are copied byte for byte. What a
 //! run has changed becomes what the module starts with.
 
-mod code;
 mod memories;
 mod names;
 mod tables;
@@ -22,9 +21,12 @@ use super::{
     continuation::{Callee, continuation},
     probes::Dropped,
     site,
+};
+use crate::{
+    code::{is_debug_info, new_code},
+    program::Program,
     types::Types,
 };
-use crate::program::Program;
 
 /// A program frozen.
 pub(crate) struct Written {
@@ -109,7 +111,8 @@ fn parsed<T>(result: wasmparser::Result<T>) -> Result<T, Unfreezable> {
 impl Writer<'_> {
     fn write(self) -> Result<Written, Unfreezable> {
         let mut module = Module::new();
-        let code = self.code()?;
+        let bodies = self.continuations.iter().map(|continuation| continuation.body.as_slice());
+        let code = new_code(self.program, bodies).ok_or(Unfreezable::Reencode)?;
         self.customs(&mut module, None, code.moves);
         for id in ORDER {
             match id {
@@ -225,10 +228,6 @@ impl Writer<'_> {
     fn resumed(&self) -> Vec<u32> {
         self.continuations.iter().map(|continuation| continuation.function).collect()
     }
-}
-
-fn is_debug_info(name: &str) -> bool {
-    name.starts_with(".debug_")
 }
 
 fn address(offset: u64, is_64: bool) -> ConstExpr {

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use prewasm_artifact::sha256;
+use prewasm_artifact::{Artifact, sha256};
 use prewasm_ext_http::{
-    Access, Clock, DirectoryError, Environment, Host, HostOptions, HostView, Inbound, Input, Network, Outbound,
-    OutboundPolicy, Output, Random,
+    Access, Clock, DirectoryError, Draw, Environment, Host, HostOptions, HostView, Inbound, Input, Network, Outbound,
+    OutboundPolicy, Output, Random, Seed, Upcoming, Varied,
 };
-use wasmtime::component::ResourceTable;
+use wasmtime::{Caller, component::ResourceTable};
 use wasmtime_wasi::{
     Deterministic, FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
 };
@@ -23,22 +23,30 @@ use super::{
     guest_output::GuestOutput,
 };
 use crate::{
+    entropy::Variation,
+    host_calls::{Asked, HostCalls},
     options::Inputs,
     progress::{Event, Progress},
 };
 
-/// The seed of every snapshot: any fixed number will do.
-const SEED: u64 = 0;
 const NANOSECONDS: u64 = 1_000_000_000;
 
+/// The seed of a program's random numbers: always the same, and another for each program. A snapshot of a snapshot must
+/// not draw the bytes which are in it already.
+fn seed(artifact: &Artifact) -> u64 {
+    let hash = artifact.sha256();
+    hash.as_bytes().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
 /// What a core module may see: declared inputs, a standing clock, and random numbers which are always the same.
-pub(crate) fn environment(inputs: &Inputs) -> Environment {
+pub(crate) fn environment(artifact: &Artifact, inputs: &Inputs, variation: Variation) -> Environment {
+    let realtime = inputs.realtime.saturating_add(variation.realtime_ahead);
     Environment {
         args: inputs.args.clone(),
         env: inputs.env.clone(),
         dirs: inputs.dirs.clone(),
-        clock: Clock::Fixed(inputs.realtime.saturating_mul(NANOSECONDS)),
-        random: Random::Seeded(SEED),
+        clock: Clock::Fixed(realtime.saturating_mul(NANOSECONDS)),
+        random: Random::Seeded(Seed { number: seed(artifact), varied: variation.draws }),
     }
 }
 
@@ -60,12 +68,28 @@ pub(crate) struct ModuleState {
     host: Host,
     guard: Guard,
     progress: Progress,
+    calls: HostCalls,
 }
 
 impl ModuleState {
-    pub(crate) fn new(inputs: &Inputs, guard: Guard, progress: &Progress) -> Self {
-        let host = Host::new(Arc::new(environment(inputs)), host_options(inputs, progress, Inbound::Denied));
-        Self { host, guard, progress: Arc::clone(progress) }
+    pub(crate) fn new(
+        artifact: &Artifact,
+        inputs: &Inputs,
+        guard: Guard,
+        progress: &Progress,
+        variation: Variation,
+    ) -> Self {
+        let environment = Arc::new(environment(artifact, inputs, variation));
+        let host = Host::new(environment, host_options(inputs, progress, Inbound::Denied));
+        Self { host, guard, progress: Arc::clone(progress), calls: HostCalls::new(artifact) }
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        self.calls.asked()
+    }
+
+    pub(crate) fn draws(&self) -> &[Draw] {
+        self.host.draws()
     }
 
     pub(crate) fn tell(&self, event: Event<'_>) {
@@ -74,8 +98,18 @@ impl ModuleState {
 }
 
 impl HostView for ModuleState {
+    const WATCHES: bool = true;
+
     fn host(&mut self) -> &mut Host {
         &mut self.host
+    }
+
+    fn before(caller: &mut Caller<'_, Self>, call: &Upcoming<'_>) -> wasmtime::Result<()> {
+        let backtrace = caller.data().calls.backtrace(call, &*caller);
+        let calls = &mut caller.data_mut().calls;
+        let index = calls.index(call)?;
+        calls.note(index, call, backtrace);
+        Ok(())
     }
 }
 
@@ -93,18 +127,28 @@ pub(crate) struct ComponentState {
 }
 
 impl ComponentState {
-    pub(crate) fn new(inputs: &Inputs, guard: Guard, progress: &Progress) -> Result<Self, DirectoryError> {
+    pub(crate) fn new(
+        artifact: &Artifact,
+        inputs: &Inputs,
+        guard: Guard,
+        progress: &Progress,
+        variation: Variation,
+    ) -> Result<Self, DirectoryError> {
+        // Whoever counts what is drawn is not here: all is varied, or nothing.
+        let seed = seed(artifact);
+        let seed = if variation.draws == Varied::Nothing { seed } else { !seed };
+        let realtime = inputs.realtime.saturating_add(variation.realtime_ahead);
         let mut builder = WasiCtxBuilder::new();
         builder
             .args(&inputs.args)
             .envs(&inputs.env)
             .stdout(GuestOutput::new(progress))
             .stderr(GuestOutput::new(progress))
-            .wall_clock(StandingClock(Duration::from_secs(inputs.realtime)))
+            .wall_clock(StandingClock(Duration::from_secs(realtime)))
             .monotonic_clock(CountingClock::default())
-            .secure_random(Deterministic::new(random_bytes("secure")))
-            .insecure_random(Deterministic::new(random_bytes("insecure")))
-            .insecure_random_seed(u128::from(SEED));
+            .secure_random(Deterministic::new(random_bytes("secure", seed)))
+            .insecure_random(Deterministic::new(random_bytes("insecure", seed)))
+            .insecure_random_seed(u128::from(seed));
         for directory in &inputs.dirs {
             let perms = match directory.access {
                 Access::ReadOnly => FsPerms::ReadOnly,
@@ -132,9 +176,9 @@ impl Guarded for ComponentState {
 }
 
 /// A stretch of pseudo-random bytes which [`Deterministic`] repeats.
-fn random_bytes(stream: &str) -> Vec<u8> {
+fn random_bytes(stream: &str, seed: u64) -> Vec<u8> {
     const BLOCKS: u64 = 128;
-    let block = |i: u64| *sha256([stream.as_bytes(), &SEED.to_le_bytes(), &i.to_le_bytes()]).as_bytes();
+    let block = |i: u64| *sha256([stream.as_bytes(), &seed.to_le_bytes(), &i.to_le_bytes()]).as_bytes();
     (0..BLOCKS).flat_map(block).collect()
 }
 

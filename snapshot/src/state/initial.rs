@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wasmparser::{ConstExpr, DataKind, MemoryType, Operator};
+use wasmparser::{ConstExpr, DataKind, MemoryType, Operator, Parser, Payload};
 
 use super::{State, Value, memory::image};
 use crate::program::Program;
@@ -11,6 +11,20 @@ use crate::program::Program;
 const PAGE: u64 = 65_536;
 /// How far a constant is followed from global to global: linkers write none that goes farther than one.
 const MAX_DEPTH: u32 = 16;
+
+/// The initial states of a module, or of each module in a component, in order; `None` if one has none.
+pub(crate) fn initial_states(wasm: &[u8]) -> Option<Vec<State>> {
+    if Parser::is_core_wasm(wasm) {
+        return Some(vec![State::initial(&Program::parse(wasm).ok()?)?]);
+    }
+    let mut states = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ModuleSection { unchecked_range, .. } = payload.ok()? {
+            states.push(State::initial(&Program::parse(wasm.get(unchecked_range)?).ok()?)?);
+        }
+    }
+    Some(states)
+}
 
 impl State {
     /// The state of a new instance before anything of it has run, without its tables; `None` if that depends on

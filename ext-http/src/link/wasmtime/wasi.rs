@@ -64,6 +64,7 @@ pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry,
 async fn random_get<T: HostView>(caller: &mut Caller<'_, T>, pointer: i32, length: i32) -> Result<i32> {
     const PIECE: usize = 64 * 1024;
     let (mut memory, host) = parts(caller)?;
+    host.wasi.random.begin(length.cast_unsigned());
     let result = async {
         let range = memory.range(pointer, length.cast_unsigned())?;
         for (index, piece) in memory.bytes_mut(range).chunks_mut(PIECE).enumerate() {

@@ -1,4 +1,4 @@
-//! The types which a frozen module has beyond those of its program.
+//! The types which a snapshot has beyond those of its program.
 
 use wasm_encoder::{
     TypeSection,
@@ -6,22 +6,21 @@ use wasm_encoder::{
 };
 use wasmparser::{Payload, ValType};
 
-use super::Unfreezable;
-use crate::program::Program;
+use crate::{freeze::Unfreezable, program::Program};
 
 /// Types `[] -> results`, each once.
-pub(super) struct Types {
+pub(crate) struct Types {
     first: u32,
     results: Vec<Vec<ValType>>,
 }
 
 impl Types {
-    pub(super) fn new(program: &Program<'_>) -> Self {
+    pub(crate) fn new(program: &Program<'_>) -> Self {
         Self { first: program.type_count(), results: Vec::new() }
     }
 
     /// The index of the type which takes nothing and gives `results`.
-    pub(super) fn giving(&mut self, results: &[ValType]) -> u32 {
+    pub(crate) fn giving(&mut self, results: &[ValType]) -> u32 {
         let place = self.results.iter().position(|known| known == results).unwrap_or_else(|| {
             self.results.push(results.to_vec());
             self.results.len() - 1
@@ -30,7 +29,7 @@ impl Types {
     }
 
     /// The program's types, and these behind them.
-    pub(super) fn section(&self, program: &Program<'_>) -> Result<TypeSection, Unfreezable> {
+    pub(crate) fn section(&self, program: &Program<'_>) -> Result<TypeSection, Unfreezable> {
         let mut section = TypeSection::new();
         for payload in &program.payloads {
             if let Payload::TypeSection(types) = payload {

@@ -16,7 +16,7 @@ use crate::{
 const POINTER: &str = "__stack_pointer";
 
 /// Clears dead parts, and tells how many bytes were not zero.
-pub(super) fn clear(program: &Program<'_>, state: &mut State) -> u64 {
+pub(crate) fn clear(program: &Program<'_>, state: &mut State) -> u64 {
     // In a program which is frozen already, data tells nothing of how it was linked.
     if is_frozen(program) {
         return 0;
