@@ -21,13 +21,17 @@ mod build;
 mod census;
 mod freeze;
 mod initialize;
+mod names;
 mod options;
 mod preflight;
 mod program;
 mod progress;
 mod provenance;
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests ask so far"))]
+mod regions;
 mod report;
 mod sandbox;
+mod stack;
 mod state;
 mod verify;
 mod warm_up;

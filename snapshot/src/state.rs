@@ -6,6 +6,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+pub(crate) use initial::address;
 pub(crate) use memory::{MemoryImage, image};
 pub(crate) use value::Value;
 
