@@ -27,10 +27,11 @@ mod preflight;
 mod program;
 mod progress;
 mod provenance;
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests ask so far"))]
 mod regions;
 mod report;
 mod sandbox;
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests ask so far"))]
+mod secrets;
 mod stack;
 mod state;
 mod verify;
