@@ -9,8 +9,11 @@ use crate::{
     initialize::{self, InitializeError, Initialized},
     options::Options,
     preflight::{self, Method, Objection, Plan},
+    program::Program,
     progress::Progress,
+    regions::Regions,
     report::Report,
+    secrets::{self, SecretsFound},
     state::Place,
     verify::{self, VerifyError},
 };
@@ -62,6 +65,15 @@ pub enum BuildError {
         #[source]
         source: EntropyError,
     },
+    /// Something in it looks like a secret of the build machine.
+    #[error("`{origin}` is not snapshotted")]
+    Secrets {
+        /// The program.
+        origin: String,
+        /// What was found, and where.
+        #[source]
+        source: SecretsFound,
+    },
     /// The snapshot could not be put together: a fault of ours.
     #[error("cannot write the snapshot of `{origin}`")]
     Assemble {
@@ -97,14 +109,22 @@ pub fn build(artifact: &Artifact, options: &Options, progress: &Progress) -> Res
     let plan = preflight::preflight(artifact, options)
         .map_err(|objections| BuildError::Rejected { origin: origin(), objections })?;
     let built = bring_to_stop(&plan, progress)?;
-    let region = |place: &Place| format!("{:#x}", place.offset);
+    let program = Program::parse(artifact.bytes()).ok().filter(|_| !artifact.kind().is_component());
+    let regions = program.as_ref().map(Regions::of);
+    let region = |place: &Place| match &regions {
+        Some(regions) => regions.name(place.memory, place.offset),
+        None => format!("{:#x}", place.offset),
+    };
     let judged = built.entropy.judge(options.entropy, &region);
     judged.map_err(|source| BuildError::Entropy { origin: origin(), source })?;
     let assembled = assemble::assemble(&plan, built);
     let assembled = assembled.map_err(|source| BuildError::Assemble { origin: origin(), source })?;
     let verified =
         verify::verify(&plan, assembled).map_err(|source| BuildError::Verify { origin: origin(), source })?;
-    let report = Report::of(&plan, &verified, &region);
+    let secrets = secrets::scan(artifact, &verified.output, &options.secrets);
+    let secrets = secrets.map_err(|error| BuildError::Verify { origin: origin(), source: error.into() })?;
+    secrets.judge().map_err(|source| BuildError::Secrets { origin: origin(), source })?;
+    let report = Report::of(&plan, &verified, secrets, &region);
     Ok(Snapshot { wasm: verified.output.into_bytes(), report })
 }
 

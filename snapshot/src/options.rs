@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use prewasm_ext_http::{Access, Directory, Pattern};
 
-use crate::warm_up::WarmUp;
+use crate::{secrets::SecretRules, warm_up::WarmUp};
 
 /// How to make a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct Options {
     pub limits: Limits,
     /// Which random bytes may be in the snapshot.
     pub entropy: EntropyPolicy,
+    /// Which secrets are looked for in the snapshot.
+    pub secrets: SecretRules,
 }
 
 /// Which random bytes may be in the snapshot, where every instance would have the same.

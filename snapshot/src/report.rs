@@ -13,6 +13,7 @@ use crate::{
     freeze::{ENTRY, Facts},
     preflight::{Method, Plan},
     provenance::WASMTIME_VERSION,
+    secrets::{Finding, Findings},
     state::Place,
     verify::Verified,
     warm_up::Answer,
@@ -40,6 +41,8 @@ pub struct Report {
     pub host_calls: BTreeMap<String, u64>,
     /// What depends on random bytes and on the time.
     pub entropy: EntropyReport,
+    /// What looks like a secret of the build machine, and was allowed.
+    pub secrets: Vec<Finding>,
     /// Whose environment variables it sees.
     pub environment: EnvironmentSeen,
     /// How it was frozen, unless it was stopped at the end of its init function.
@@ -116,7 +119,12 @@ pub struct Image {
 impl Report {
     const SCHEMA_VERSION: u32 = 1;
 
-    pub(crate) fn of(plan: &Plan<'_>, verified: &Verified, region: &impl Fn(&Place) -> String) -> Self {
+    pub(crate) fn of(
+        plan: &Plan<'_>,
+        verified: &Verified,
+        secrets: Findings,
+        region: &impl Fn(&Place) -> String,
+    ) -> Self {
         let assembled = &verified.assembled;
         let (until, function) = match &plan.method {
             Method::Init(init) => ("init".to_owned(), init.function.clone()),
@@ -131,6 +139,7 @@ impl Report {
             init: Init { function, microseconds: u64::try_from(assembled.time.as_micros()).unwrap_or(u64::MAX) },
             host_calls: assembled.asked.counts.clone(),
             entropy: EntropyReport::of(assembled, region),
+            secrets: secrets.listed,
             environment: assembled.environment,
             freeze: assembled.facts.as_ref().map(Freeze::of),
             input: Image::of(plan.artifact),
@@ -186,6 +195,9 @@ impl fmt::Display for Report {
             }
         }
         write!(f, "{}", self.entropy)?;
+        for secret in &self.secrets {
+            writeln!(f, "  secret       {secret}, as was allowed")?;
+        }
         match self.environment {
             EnvironmentSeen::Fresh => {}
             EnvironmentSeen::ReadAgain => {

@@ -8,7 +8,7 @@ mod value;
 use std::collections::BTreeMap;
 
 pub(crate) use differences::{Differences, Place};
-pub(crate) use initial::initial_states;
+pub(crate) use initial::{address, initial_states};
 pub(crate) use memory::{MemoryImage, image};
 pub(crate) use value::Value;
 

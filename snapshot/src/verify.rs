@@ -22,6 +22,9 @@ pub enum VerifyError {
     /// It is not valid.
     #[error("the output does not validate")]
     Invalid(#[from] ArtifactError),
+    /// It does not parse.
+    #[error("the output does not parse")]
+    Unreadable(#[from] wasmparser::BinaryReaderError),
     /// Its imports are not those of the input.
     #[error("the output's imports differ from the input's")]
     Imports,

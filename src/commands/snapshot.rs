@@ -1,6 +1,7 @@
 //! `prewasm snapshot`.
 
 use std::{
+    collections::BTreeSet,
     env, fmt,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use prewasm_artifact::{Artifact, write_whole};
 use prewasm_ext_http::Access;
 use prewasm_snapshot::{
     BuildError, EntropyPolicy, Event, FreezeError, InitExport, InitializeError, Inputs, Limits, Options, Progress,
-    Rename, Report, RunError, Until, WarmUp, WarmUpFailure, build,
+    Rename, Report, RunError, SecretRules, Until, WarmUp, WarmUpFailure, build, token_rules,
 };
 
 use crate::{
@@ -79,6 +80,10 @@ pub struct SnapshotArgs {
     /// Refuse even what depends on the hash keys of Rust's standard library, such as maps made before the stop point.
     #[arg(long, help_heading = "Policy")]
     deny_hash_entropy: bool,
+    /// Accept what looks like a secret: `env:NAME` for the value of a variable of this machine, or a kind of token
+    /// (repeatable).
+    #[arg(long, value_name = "RULE", help_heading = "Policy")]
+    allow_secret: Vec<String>,
     /// Wall-clock time for the run.
     #[arg(
         long,
@@ -151,7 +156,24 @@ impl SnapshotArgs {
                 (false, true) => EntropyPolicy::DenyHashKeys,
                 (false, false) => EntropyPolicy::HashKeys,
             },
+            secrets: SecretRules { environment: environment(), allowed: self.allowed_secrets()? },
         })
+    }
+
+    /// A rule which does not exist is a mistake that would be noticed too late.
+    fn allowed_secrets(&self) -> Result<BTreeSet<String>, Failure> {
+        let tokens = token_rules();
+        let unknown = |rule: &&String| !rule.starts_with("env:") && !tokens.contains(rule.as_str());
+        match self.allow_secret.iter().find(unknown) {
+            None => Ok(self.allow_secret.iter().cloned().collect()),
+            Some(rule) => {
+                let known: Vec<_> = tokens.into_iter().collect();
+                Err(Failure::usage(format_args!(
+                    "`--allow-secret {rule}`: there is no such rule\n  hint: write `env:NAME`, or one of {}",
+                    known.join(", ")
+                )))
+            }
+        }
     }
 
     fn print(&self, report: &Report, quiet: bool) -> Result<(), Failure> {
@@ -171,6 +193,11 @@ impl SnapshotArgs {
             }
         }
     }
+}
+
+/// The variables of this process: none of their values is to be in a snapshot.
+fn environment() -> Vec<(String, String)> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// The convention of reproducible builds: seconds since the Unix epoch.
@@ -208,7 +235,7 @@ fn class(error: &BuildError) -> Class {
     match error {
         BuildError::Rejected { .. } => Class::Rejected,
         BuildError::Verify { .. } => Class::Verification,
-        BuildError::Entropy { .. } => Class::Policy,
+        BuildError::Entropy { .. } | BuildError::Secrets { .. } => Class::Policy,
         BuildError::Assemble { .. } => Class::Ours,
         BuildError::Initialize { source, .. } => match source {
             InitializeError::Run(error) => class_of_run(error),

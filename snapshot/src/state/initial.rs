@@ -37,7 +37,7 @@ impl State {
         for data in &program.data {
             let DataKind::Active { memory_index, offset_expr } = &data.kind else { continue };
             let ty = program.memories.get(*memory_index as usize)?;
-            let start = evaluate(program, offset_expr, MAX_DEPTH)?.address()?;
+            let start = address(program, offset_expr)?;
             let end = start.checked_add(data.data.len() as u64).filter(|end| *end <= bytes(*ty))?;
             let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
             let content = &mut contents[*memory_index as usize];
@@ -57,6 +57,11 @@ impl State {
             tables: Vec::new(),
         })
     }
+}
+
+/// Where in its memory a data segment starts; `None` if that depends on imports.
+pub(crate) fn address(program: &Program<'_>, offset: &ConstExpr<'_>) -> Option<u64> {
+    evaluate(program, offset, MAX_DEPTH)?.address()
 }
 
 fn bytes(ty: MemoryType) -> u64 {
