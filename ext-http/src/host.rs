@@ -77,12 +77,15 @@ pub trait HostView: Send + 'static {
         Ok(())
     }
 
-    /// The guest waits for a connection and none will come; the error returned ends it.
-    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Error
+    /// The guest waits for a connection and none will come. It waits once more if this returns.
+    ///
+    /// # Errors
+    /// Whatever is to end the guest.
+    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Result<()>
     where
         Self: Sized,
     {
-        caller.data_mut().host().end(ServedOut)
+        Err(caller.data_mut().host().end(ServedOut))
     }
 }
 

@@ -62,9 +62,9 @@ impl HostView for Watcher {
         if watcher.passes { Ok(()) } else { Err(Stopped.into()) }
     }
 
-    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Error {
+    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Result<()> {
         let last = caller.data().seen.last().expect("the call that waits was seen");
-        Last(last.name.clone()).into()
+        Err(Last(last.name.clone()).into())
     }
 }
 

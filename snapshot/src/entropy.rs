@@ -29,11 +29,13 @@ pub(crate) struct Variation {
     pub(crate) draws: Varied,
     /// The realtime clock is ahead by this many seconds.
     pub(crate) realtime_ahead: u64,
+    /// Random bytes come from this block of their stream on.
+    pub(crate) random_start: u64,
 }
 
 impl Variation {
     /// As the first run.
-    pub(crate) const NONE: Self = Self { draws: Varied::Nothing, realtime_ahead: 0 };
+    pub(crate) const NONE: Self = Self { draws: Varied::Nothing, realtime_ahead: 0, random_start: 0 };
 
     /// Other random bytes.
     pub(crate) fn draws(draws: Varied) -> Self {

@@ -6,6 +6,7 @@
 
 mod capture;
 mod check;
+mod compare;
 mod continuation;
 mod probes;
 mod relabel;
@@ -19,6 +20,7 @@ use std::{
     cell::Cell,
     future::poll_fn,
     pin::pin,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -30,10 +32,10 @@ use wasmtime::{Instance, Linker, Module, Store};
 use crate::{
     entropy::{self, Dependence, Entropy, Observed, Variation},
     host_calls::Asked,
-    options::Stop,
+    options::{Stop, Verification},
     preflight::Plan,
     program::Program,
-    progress::{Event, Progress},
+    progress::{Event, Progress, silent},
     provenance,
     sandbox::{Failed, Frames, Paused, RunError, START_FUNCTION, Sandbox, during},
     shadow_stack,
@@ -43,7 +45,10 @@ use crate::{
 use probes::{Dropped, Probed};
 use watched::{Stopped, Watched};
 
+pub(crate) use compare::Compared;
 pub(crate) use writer::keeps_export;
+
+use compare::Left;
 
 /// A program frozen while it ran.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ pub(crate) struct Facts {
     pub(crate) lost_debug_info: bool,
     /// Bytes of the shadow stack which no function used any more; they are zero now.
     pub(crate) cleared_stack: u64,
+    /// How far the frozen program and the original were run side by side, if they were.
+    pub(crate) compared: Option<Compared>,
     pub(crate) listeners: Vec<String>,
     pub(crate) answers: Vec<Answer>,
 }
@@ -189,16 +196,26 @@ impl Freezer<'_> {
         let run = self.run(&subject, Variation::NONE).await?;
         let entropy = self.analyse(&subject, &run).await?;
         let Run { stopped, dropped, cleared_stack, asked, answers, time, .. } = run;
-        let Stopped { capture, host, stopped_in } = stopped;
+        let Stopped { capture, host, random_position, stopped_in } = stopped;
         let state_error = |source| FreezeError::State { stopped_in: stopped_in.clone(), source };
         let written = writer::write(&program, &capture, &dropped, ENTRY).map_err(state_error)?;
         (self.sandbox.progress)(Event::Checking);
-        check::check(self.sandbox, self.artifact, &written.wasm, &capture).await?;
+        let invalid = |error| self.unfreezable(Unfreezable::Invalid(error));
+        let frozen_program = Program::parse(&written.wasm).map_err(invalid)?;
+        let frozen_subject = self.compile(&frozen_program)?;
+        check::check(self.sandbox, self.artifact, &frozen_subject, &capture).await?;
+        let compared = if self.sandbox.options.verification == Verification::Compare && self.is_comparable() {
+            let left = Left { host: &host, random_position };
+            Some(self.compare(&subject, &frozen_subject, left).await?)
+        } else {
+            None
+        };
         let facts = Facts {
             frames: capture.frames.len(),
             continuation_bytes: written.continuation_bytes,
             lost_debug_info: written.lost_debug_info,
             cleared_stack,
+            compared,
             listeners: host.listeners().map(|address| address.to_string()).collect(),
             answers,
             stopped_in,
@@ -245,8 +262,10 @@ impl Freezer<'_> {
     async fn run(&self, subject: &Subject<'_>, variation: Variation) -> Result<Run, FreezeError> {
         let Subject { program, probed, module, linker } = subject;
         let options = self.sandbox.options;
+        // What a program prints is told once.
+        let progress = if variation == Variation::NONE { Arc::clone(self.sandbox.progress) } else { silent() };
         let (state, connector) =
-            Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox, variation)?;
+            Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox, variation, &progress)?;
         let paused = state.paused();
         let mut store = self.sandbox.store(state)?;
         let externs = link::externs(linker, &mut store, module).map_err(RunError::Engine)?;

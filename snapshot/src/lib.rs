@@ -48,11 +48,13 @@ pub use build::{BuildError, Snapshot, build};
 pub use entropy::EntropyError;
 pub use freeze::{FreezeError, Unfreezable};
 pub use initialize::InitializeError;
-pub use options::{EntropyPolicy, InitExport, Inputs, Limits, Options, Rename, RenameError, Stop, Until, UntilError};
+pub use options::{
+    EntropyPolicy, InitExport, Inputs, Limits, Options, Rename, RenameError, Stop, Until, UntilError, Verification,
+};
 pub use preflight::{Objection, check};
 pub use progress::{Event, Progress, silent};
 pub use prologue::PrologueError;
-pub use report::{Dependent, EntropyReport, Freeze, Image, Init, Part, Report, WarmUpAnswer};
+pub use report::{Comparison, Dependent, EntropyReport, Freeze, Image, Init, Part, Report, WarmUpAnswer};
 pub use sandbox::RunError;
 pub use secrets::{Finding, Findings, SecretRules, SecretsFound, token_rules};
 pub use verify::VerifyError;

@@ -25,8 +25,20 @@ pub struct Options {
     pub limits: Limits,
     /// Which random bytes may be in the snapshot.
     pub entropy: EntropyPolicy,
+    /// Whether the snapshot is compared with the program.
+    pub verification: Verification,
     /// Which secrets are looked for in the snapshot.
     pub secrets: SecretRules,
+}
+
+/// Whether a snapshot is compared with the program it was made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// Both are run side by side, where that can be done.
+    #[default]
+    Compare,
+    /// It must be valid, and what was stopped.
+    Skip,
 }
 
 /// Which random bytes may be in the snapshot, where every instance would have the same.

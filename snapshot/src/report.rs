@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     assemble::EnvironmentSeen,
     census::{census, imports_used},
-    freeze::{ENTRY, Facts},
+    freeze::{Compared, ENTRY, Facts},
     preflight::{Method, Plan},
     provenance::WASMTIME_VERSION,
     secrets::{Finding, Findings},
@@ -82,10 +82,29 @@ pub struct Freeze {
     pub cleared_stack_bytes: u64,
     /// Whether debug information had to be left out.
     pub lost_debug_info: bool,
+    /// How far it was run side by side with the original; none if that cannot be done, or was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Comparison>,
     /// Addresses on which it listens.
     pub listeners: Vec<String>,
     /// Requests which it answered.
     pub warm_ups: Vec<WarmUpAnswer>,
+}
+
+/// A frozen program and the original, run side by side from the stop point on: they did the same.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    /// Host calls which both made, with the same arguments.
+    pub host_calls: usize,
+    /// How both ended.
+    pub end: String,
+}
+
+impl Comparison {
+    fn of(compared: &Compared) -> Self {
+        Self { host_calls: compared.host_calls, end: compared.end.clone() }
+    }
 }
 
 /// A request which a server answered before it was frozen.
@@ -163,6 +182,7 @@ impl Freeze {
             continuation_bytes: facts.continuation_bytes,
             cleared_stack_bytes: facts.cleared_stack,
             lost_debug_info: facts.lost_debug_info,
+            compared: facts.compared.as_ref().map(Comparison::of),
             listeners: facts.listeners.clone(),
             warm_ups: facts.answers.iter().map(answer).collect(),
         }
@@ -226,6 +246,9 @@ impl fmt::Display for Freeze {
             writeln!(f, "  listens on   {listener}")?;
         }
         writeln!(f, "  goes on in   {}, {} frames deep", self.stopped_in, self.frames)?;
+        if let Some(Comparison { host_calls, end }) = &self.compared {
+            writeln!(f, "  verified     beside the original for {host_calls} host calls; both {end}")?;
+        }
         if self.lost_debug_info {
             writeln!(f, "  debug info   left out, since code had to move")?;
         }

@@ -26,6 +26,6 @@ pub(crate) fn clear(program: &Program<'_>, state: &mut State) -> u64 {
     }
 }
 
-fn is_frozen(program: &Program<'_>) -> bool {
+pub(crate) fn is_frozen(program: &Program<'_>) -> bool {
     program.customs.iter().any(|(_, section)| section.name() == FROZEN_SECTION)
 }

@@ -131,7 +131,7 @@ pub(crate) struct Answer {
 }
 
 /// Whom requests come from: nobody who could be asked.
-const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 49151);
+pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 49151);
 
 /// Sends the requests one after the other, each on a connection of its own, and declares that no more will come.
 /// `under_way` tells which one waits for its answer.
@@ -151,7 +151,12 @@ pub(crate) async fn drive(
 }
 
 impl WarmUp {
-    async fn send(&self, stream: VirtualStream) -> Result<Answer, WarmUpFailure> {
+    /// What every server can be asked.
+    pub(crate) fn root() -> Self {
+        Self { method: Method::GET, target: Uri::from_static("/"), body: Body::Empty, status: None }
+    }
+
+    pub(crate) async fn send(&self, stream: VirtualStream) -> Result<Answer, WarmUpFailure> {
         let request = self.to_string();
         let no_answer = |source| WarmUpFailure::NoAnswer { request: request.clone(), source };
         let body = self.body(&request)?;

@@ -15,7 +15,7 @@ use prewasm_artifact::{Artifact, write_whole};
 use prewasm_ext_http::Access;
 use prewasm_snapshot::{
     BuildError, EntropyPolicy, Event, FreezeError, InitExport, InitializeError, Inputs, Limits, Options, Progress,
-    Rename, Report, RunError, SecretRules, Until, WarmUp, WarmUpFailure, build, token_rules,
+    Rename, Report, RunError, SecretRules, Until, Verification, WarmUp, WarmUpFailure, build, token_rules,
 };
 
 use crate::{
@@ -74,6 +74,9 @@ pub struct SnapshotArgs {
     /// An argument of the program, after its name (repeatable).
     #[arg(long, value_name = "ARG", help_heading = "Guest", allow_hyphen_values = true)]
     arg: Vec<String>,
+    /// Do not run the snapshot beside the original, which takes about as long as the build itself.
+    #[arg(long)]
+    no_verify: bool,
     /// Accept random bytes which are in the snapshot, the same in every instance.
     #[arg(long, help_heading = "Policy", conflicts_with = "deny_hash_entropy")]
     allow_frozen_entropy: bool,
@@ -156,6 +159,7 @@ impl SnapshotArgs {
                 (false, true) => EntropyPolicy::DenyHashKeys,
                 (false, false) => EntropyPolicy::HashKeys,
             },
+            verification: if self.no_verify { Verification::Skip } else { Verification::Compare },
             secrets: SecretRules { environment: environment(), allowed: self.allowed_secrets()? },
         })
     }

@@ -172,11 +172,11 @@ fn finish(result: Result<(), Failure>) -> Result<i32> {
     }
 }
 
-/// [`finish`] for the calls in which a guest is stopped when it has served out.
-fn finish_waiting<T: HostView>(caller: &mut Caller<'_, T>, result: Result<(), Failure>) -> Result<i32> {
+/// [`finish`] for the calls in which a guest is stopped when it has served out; without a result, it waits once more.
+fn finish_waiting<T: HostView>(caller: &mut Caller<'_, T>, result: Result<(), Failure>) -> Result<Option<i32>> {
     match result {
-        Err(Failure::ServedOut) => Err(T::served_out(caller)),
-        result => finish(result),
+        Err(Failure::ServedOut) => T::served_out(caller).map(|()| None),
+        result => finish(result).map(Some),
     }
 }
 

@@ -94,6 +94,11 @@ impl Connector {
         state.closed = true;
         wake(state);
     }
+
+    /// Takes [`Connector::close`] back: connections may come again.
+    pub fn reopen(&self) {
+        lock(&self.0).closed = false;
+    }
 }
 
 impl VirtualInbound {

@@ -19,6 +19,8 @@ pub enum Random {
 pub struct Seed {
     /// Any number.
     pub number: u64,
+    /// How many blocks of the stream are skipped: where another run has come to.
+    pub start: u64,
     /// Calls which get the complement of the bytes that the number gives them: no bit is the same, and what differs then
     /// depends on those calls.
     pub varied: Varied,
@@ -72,7 +74,11 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(random: Random) -> Self {
-        Self { random, blocks: 0, calls: 0, draws: Vec::new() }
+        let blocks = match random {
+            Random::System => 0,
+            Random::Seeded(seed) => seed.start,
+        };
+        Self { random, blocks, calls: 0, draws: Vec::new() }
     }
 
     /// A call for `length` bytes begins, which [`Source::fill`] will give in pieces.
@@ -112,6 +118,11 @@ impl Source {
 }
 
 impl Host {
+    /// How far the seeded stream has been used, in blocks.
+    pub fn random_position(&self) -> u64 {
+        self.wasi.random.blocks
+    }
+
     /// The calls for random bytes so far; none of those which the system has answered.
     pub fn draws(&self) -> &[Draw] {
         &self.wasi.random.draws
@@ -124,7 +135,7 @@ mod tests {
 
     /// Three calls of 40 bytes.
     fn draw(number: u64, varied: Varied) -> (Vec<Vec<u8>>, Vec<Draw>) {
-        let mut source = Source::new(Random::Seeded(Seed { number, varied }));
+        let mut source = Source::new(Random::Seeded(Seed { number, varied, ..Seed::default() }));
         let calls = (0..3).map(|_| {
             let mut bytes = vec![0; 40];
             source.begin(40);

@@ -104,8 +104,27 @@ pub(crate) fn capture<T: 'static>(
     Ok(Capture { frames, call: HostCall { import, arguments }, state, instance })
 }
 
+/// Reads the state of the instance whose code has called the host, from inside of a host function.
+pub(crate) fn state_of<T: 'static>(caller: &mut Caller<'_, T>, shape: Shape) -> Result<State, Unfreezable> {
+    let (_, instance) = walk(caller, shape)?;
+    Reader::new(instance).state(caller, shape)
+}
+
+/// Clears the stack in linear memory below its pointer, which is this global, of the instance whose code has called the
+/// host.
+pub(super) fn clear_stack<T: 'static>(caller: &mut Caller<'_, T>, pointer: u32) -> wasmtime::Result<()> {
+    let Some(innermost) = caller.debug_exit_frames().next() else { return Ok(()) };
+    let instance = innermost.instance(&mut *caller)?;
+    let global = instance.debug_global(caller.as_context_mut(), pointer);
+    let memory = instance.debug_memory(caller.as_context_mut(), 0);
+    if let (Some(Val::I32(top)), Some(memory)) = (global.map(|global| global.get(caller.as_context_mut())), memory) {
+        let top = top.cast_unsigned() as usize;
+        memory.data_mut(caller.as_context_mut()).get_mut(..top).unwrap_or_default().fill(0);
+    }
+    Ok(())
+}
+
 /// Reads the state of an instance which is not running.
-#[cfg(test)]
 pub(crate) fn state(store: &mut impl AsContextMut, instance: Instance, shape: Shape) -> Result<State, Unfreezable> {
     Reader::new(instance).state(store, shape)
 }

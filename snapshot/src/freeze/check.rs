@@ -2,19 +2,16 @@
 
 use prewasm_artifact::Artifact;
 use prewasm_ext_http::link;
-use wasmtime::{Instance, Module};
+use wasmtime::Instance;
 
-use super::{ENTRY, FreezeError, Unfreezable, capture::Capture, watched::Watched};
-use crate::{
-    program::Program,
-    sandbox::{RunError, Sandbox},
-};
+use super::{ENTRY, FreezeError, Subject, capture::Capture, watched::Watched};
+use crate::sandbox::{RunError, Sandbox};
 
 /// Compares the host call, memories, globals, tables and the locals of all frames.
 pub(super) async fn check(
     sandbox: &Sandbox<'_>,
     artifact: &Artifact,
-    frozen: &[u8],
+    frozen: &Subject<'_>,
     stopped: &Capture,
 ) -> Result<(), FreezeError> {
     let resumed = first_call(sandbox, artifact, frozen).await?;
@@ -38,15 +35,12 @@ pub(super) async fn check(
     Ok(())
 }
 
-async fn first_call(sandbox: &Sandbox<'_>, artifact: &Artifact, frozen: &[u8]) -> Result<Capture, FreezeError> {
-    let invalid = |error| FreezeError::State { stopped_in: ENTRY.to_owned(), source: Unfreezable::Invalid(error) };
-    let shape = Program::parse(frozen).map_err(invalid)?.shape();
-    let module = Module::new(&sandbox.engine, frozen).map_err(RunError::Compile)?;
-    let linker = link::linker::<Watched>(&sandbox.engine).map_err(RunError::Engine)?;
-    let mut store = sandbox.store(Watched::until_first_call(artifact, shape, sandbox))?;
-    let externs = link::externs(&linker, &mut store, &module).map_err(RunError::Engine)?;
+async fn first_call(sandbox: &Sandbox<'_>, artifact: &Artifact, frozen: &Subject<'_>) -> Result<Capture, FreezeError> {
+    let Subject { program, module, linker, .. } = frozen;
+    let mut store = sandbox.store(Watched::until_first_call(artifact, program.shape(), sandbox))?;
+    let externs = link::externs(linker, &mut store, module).map_err(RunError::Engine)?;
     let run = async {
-        let instance = Instance::new_async(&mut store, &module, &externs).await?;
+        let instance = Instance::new_async(&mut store, module, &externs).await?;
         store.data_mut().enter();
         instance.get_typed_func::<(), ()>(&mut store, ENTRY)?.call_async(&mut store, ()).await
     };

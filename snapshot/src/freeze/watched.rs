@@ -1,6 +1,9 @@
 //! Store data of a program which runs towards its stop point: each host call is looked at before it is made.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use prewasm_artifact::{Artifact, MARKER};
 use prewasm_ext_http::{
@@ -10,21 +13,24 @@ use wasmtime::{Caller, Val};
 
 use super::{
     FreezeError, Unfreezable,
-    capture::{Capture, Phase, capture},
+    capture::{self, Capture, Phase, capture},
 };
 use crate::{
     entropy::Variation,
     host_calls::{Asked, HostCalls},
     options::Stop,
     program::Shape,
-    progress::silent,
+    progress::{Progress, silent},
     sandbox::{Guard, Guarded, Paused, Sandbox, environment, host_options},
+    state::State,
 };
 
 /// A program in the host call in which it was stopped.
 pub(super) struct Stopped {
     pub(super) capture: Capture,
     pub(super) host: HostState,
+    /// How far the stream of random bytes has been used.
+    pub(super) random_position: u64,
     /// The import, as it is printed.
     pub(super) stopped_in: String,
 }
@@ -44,7 +50,25 @@ pub(super) enum Rule {
     Until(Stop),
     /// Before its first host call.
     FirstCall,
+    /// When it has gone on from the stop point for a while; calls are noted from there on.
+    Beyond(Stop),
+    /// When it has gone on for a while; all calls are noted.
+    Later,
 }
+
+/// A host call that was noted: the import, and the arguments.
+pub(super) type Noted = (u32, Vec<i64>);
+
+/// What a program has done from its stop point on.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) calls: Vec<Noted>,
+    /// What it holds in the host call in which it was ended.
+    pub(super) state: Option<State>,
+}
+
+/// A program is watched for so many calls beyond its stop point.
+const MAX_NOTED: usize = 1_000;
 
 pub(super) struct Watched {
     host: Host,
@@ -58,6 +82,13 @@ pub(super) struct Watched {
     /// What the realtime clock tells, in nanoseconds since the Unix epoch.
     realtime: u64,
     phase: Phase,
+    record: Record,
+    /// Whether it has passed its stop point.
+    has_begun: Arc<AtomicBool>,
+    /// Lets connections come again, when it is to go beyond a stop point at which none come.
+    connector: Option<Connector>,
+    /// Where the stack is which is dead at the stop point, as the snapshot has it.
+    dead_stack: Option<u32>,
 }
 
 impl Watched {
@@ -68,12 +99,11 @@ impl Watched {
         shape: Shape,
         sandbox: &Sandbox<'_>,
         variation: Variation,
+        progress: &Progress,
     ) -> Result<(Self, Connector), FreezeError> {
         let (inbound, connector) = virtual_inbound();
         let environment = Arc::new(environment(artifact, &sandbox.options.inputs, variation));
-        // What a program prints is told once.
-        let progress = if variation == Variation::NONE { Arc::clone(sandbox.progress) } else { silent() };
-        let options = host_options(&sandbox.options.inputs, &progress, Inbound::Virtual(inbound));
+        let options = host_options(&sandbox.options.inputs, progress, Inbound::Virtual(inbound));
         let host = match artifact.frozen() {
             Some(section) => Host::resume(environment, options, &Frozen::parse(section)?.host)?,
             None => Host::new(environment, options),
@@ -101,7 +131,58 @@ impl Watched {
             stopped: None,
             realtime,
             phase: Phase::Starting,
+            record: Record::default(),
+            has_begun: Arc::default(),
+            connector: None,
+            dead_stack: None,
         }
+    }
+
+    /// The state for a run of the unaltered program beyond its stop point.
+    pub(super) fn beyond(
+        artifact: &Artifact,
+        stop: Stop,
+        shape: Shape,
+        sandbox: &Sandbox<'_>,
+        dead_stack: Option<u32>,
+    ) -> Result<(Self, Connector), FreezeError> {
+        let (mut state, connector) = Self::new(artifact, stop.clone(), shape, sandbox, Variation::NONE, &silent())?;
+        state.rule = Rule::Beyond(stop);
+        state.connector = Some(connector.clone());
+        state.dead_stack = dead_stack;
+        Ok((state, connector))
+    }
+
+    /// The state for a run of the frozen program, on a host like the one which was left.
+    pub(super) fn resumed(
+        artifact: &Artifact,
+        host: &HostState,
+        random_start: u64,
+        shape: Shape,
+        sandbox: &Sandbox<'_>,
+    ) -> Result<(Self, Connector), FreezeError> {
+        let (inbound, connector) = virtual_inbound();
+        let inputs = &sandbox.options.inputs;
+        let environment = environment(artifact, inputs, Variation { random_start, ..Variation::NONE });
+        let options = host_options(inputs, &silent(), Inbound::Virtual(inbound));
+        let host = Host::resume(Arc::new(environment), options, host)?;
+        let state = Self::with(host, artifact, Rule::Later, shape, sandbox);
+        state.has_begun.store(true, Ordering::Relaxed);
+        Ok((state, connector))
+    }
+
+    /// What it has done from its stop point on.
+    pub(super) fn take_record(&mut self) -> Record {
+        std::mem::take(&mut self.record)
+    }
+
+    /// Whether it has passed its stop point, now and later.
+    pub(super) fn has_begun(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_begun)
+    }
+
+    fn is_beyond(&self) -> bool {
+        self.has_begun.load(Ordering::Relaxed)
     }
 
     pub(super) fn paused(&self) -> Paused {
@@ -134,10 +215,13 @@ impl Watched {
     fn stops_before(&self, call: &Upcoming<'_>) -> bool {
         match &self.rule {
             Rule::FirstCall => true,
-            Rule::Until(Stop::Pure) => call.has_effect(),
-            Rule::Until(Stop::Marker) => call.module() == MARKER,
-            Rule::Until(Stop::Import { module, name }) => call.module() == module && call.name() == name,
-            Rule::Until(Stop::Accept) => false,
+            Rule::Later => false,
+            Rule::Until(stop) | Rule::Beyond(stop) => match stop {
+                Stop::Pure => call.has_effect(),
+                Stop::Marker => call.module() == MARKER,
+                Stop::Import { module, name } => call.module() == module && call.name() == name,
+                Stop::Accept => false,
+            },
         }
     }
 }
@@ -153,26 +237,77 @@ impl HostView for Watched {
         let state = caller.data_mut();
         let index = state.calls.index(call)?;
         state.pending = Some((index, call.arguments().to_vec()));
-        if state.stops_before(call) {
-            return Err(stop(caller));
+        match state.rule {
+            Rule::FirstCall | Rule::Until(_) if state.stops_before(call) => return Err(stop(caller)),
+            Rule::Beyond(_) if !state.is_beyond() && state.stops_before(call) => begin(caller)?,
+            _ => {}
+        }
+        if caller.data().is_beyond() {
+            note(caller, index, call.arguments())?;
         }
         let backtrace = caller.data().calls.backtrace(call, &*caller);
         caller.data_mut().calls.note(index, call, backtrace);
         Ok(())
     }
 
-    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Error {
+    fn served_out(caller: &mut Caller<'_, Self>) -> wasmtime::Result<()> {
         match caller.data().rule {
+            Rule::Beyond(Stop::Accept) if !caller.data().is_beyond() => {
+                begin(caller)?;
+                if let Some((index, arguments)) = caller.data().pending.clone() {
+                    note(caller, index, &arguments)?;
+                }
+                if let Some(connector) = &caller.data().connector {
+                    connector.reopen();
+                }
+                Ok(())
+            }
+            Rule::Beyond(_) | Rule::Later => {
+                keep_state(caller);
+                Err(ServedOut.into())
+            }
             Rule::Until(Stop::Accept) => {
                 // The call has only waited. It will be made again, and is counted then.
                 if let Some((index, _)) = caller.data().pending {
                     caller.data_mut().calls.take_back(index);
                 }
-                stop(caller)
+                Err(stop(caller))
             }
-            _ => ServedOut.into(),
+            Rule::Until(_) | Rule::FirstCall => Err(ServedOut.into()),
         }
     }
+}
+
+/// The guest passes its stop point: what is dead on its stack is cleared, as it is in the snapshot.
+fn begin(caller: &mut Caller<'_, Watched>) -> wasmtime::Result<()> {
+    if let Some(pointer) = caller.data().dead_stack {
+        capture::clear_stack(caller, pointer)?;
+    }
+    caller.data().has_begun.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Notes a call, and ends a guest which has made enough of them.
+fn note(caller: &mut Caller<'_, Watched>, index: u32, arguments: &[Val]) -> wasmtime::Result<()> {
+    let numbers = arguments.iter().map(|argument| match argument {
+        Val::I32(number) => i64::from(*number),
+        Val::I64(number) => *number,
+        // No host function takes anything else.
+        _ => 0,
+    });
+    let call = (index, numbers.collect());
+    caller.data_mut().record.calls.push(call);
+    if caller.data().record.calls.len() < MAX_NOTED {
+        return Ok(());
+    }
+    keep_state(caller);
+    Err(StopHere.into())
+}
+
+/// Keeps what the guest holds in the call which ends it.
+fn keep_state(caller: &mut Caller<'_, Watched>) {
+    let shape = caller.data().shape;
+    caller.data_mut().record.state = capture::state_of(caller, shape).ok();
 }
 
 /// Reads the guest's state, and ends it.
@@ -195,7 +330,8 @@ fn read(caller: &mut Caller<'_, Watched>) -> Result<Stopped, FreezeError> {
     let host = caller.data_mut().host.freeze();
     let host = host.map_err(|objections| FreezeError::Host { stopped_in: stopped_in.clone(), objections })?;
     let host = if is_polling { host.while_polling(realtime) } else { host };
-    Ok(Stopped { capture, host, stopped_in })
+    let random_position = caller.data_mut().host.random_position();
+    Ok(Stopped { capture, host, random_position, stopped_in })
 }
 
 impl Guarded for Watched {

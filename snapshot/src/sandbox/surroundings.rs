@@ -46,7 +46,7 @@ pub(crate) fn environment(artifact: &Artifact, inputs: &Inputs, variation: Varia
         env: inputs.env.clone(),
         dirs: inputs.dirs.clone(),
         clock: Clock::Fixed(realtime.saturating_mul(NANOSECONDS)),
-        random: Random::Seeded(Seed { number: seed(artifact), varied: variation.draws }),
+        random: Random::Seeded(Seed { number: seed(artifact), start: variation.random_start, varied: variation.draws }),
     }
 }
 

@@ -203,14 +203,18 @@ fn socket_kind(family: u8, kind: u8) -> Result<(Family, Kind), Errno> {
 }
 
 async fn accept<T: HostView>(caller: &mut Caller<'_, T>, fd: i32, flags: i32, out: i32) -> Result<i32> {
-    let (mut memory, host) = parts(caller)?;
-    let result = async {
-        memory.range(out, 4)?;
-        let accepted = host.sockets.accept(fd, narrow16(flags) & FDFLAG_NONBLOCK != 0).await?;
-        Ok::<(), Failure>(memory.write_u32(out, accepted.cast_unsigned())?)
-    };
-    let result = result.await;
-    finish_waiting(caller, result)
+    loop {
+        let (mut memory, host) = parts(caller)?;
+        let result = async {
+            memory.range(out, 4)?;
+            let accepted = host.sockets.accept(fd, narrow16(flags) & FDFLAG_NONBLOCK != 0).await?;
+            Ok::<(), Failure>(memory.write_u32(out, accepted.cast_unsigned())?)
+        };
+        let result = result.await;
+        if let Some(errno) = finish_waiting(caller, result)? {
+            return Ok(errno);
+        }
+    }
 }
 
 async fn getaddrinfo<T: HostView>(caller: &mut Caller<'_, T>, arguments: addrinfo::Arguments) -> Result<i32> {

@@ -85,15 +85,19 @@ async fn poll_oneoff<T: HostView>(
     count: i32,
     out: i32,
 ) -> Result<i32> {
-    let (mut memory, host) = parts(caller)?;
-    let result = async {
-        let subscriptions = poll::read_subscriptions(&memory, input, count)?;
-        poll::check_events(&memory, output, count)?;
-        memory.range(out, 4)?;
-        let events = crate::poll::poll(host, &subscriptions).await?;
-        poll::write_events(&mut memory, output, &events)?;
-        Ok::<(), Failure>(memory.write_u32(out, u32::try_from(events.len()).map_err(|_| Errno::Fault)?)?)
-    };
-    let result = result.await;
-    finish_waiting(caller, result)
+    loop {
+        let (mut memory, host) = parts(caller)?;
+        let result = async {
+            let subscriptions = poll::read_subscriptions(&memory, input, count)?;
+            poll::check_events(&memory, output, count)?;
+            memory.range(out, 4)?;
+            let events = crate::poll::poll(host, &subscriptions).await?;
+            poll::write_events(&mut memory, output, &events)?;
+            Ok::<(), Failure>(memory.write_u32(out, u32::try_from(events.len()).map_err(|_| Errno::Fault)?)?)
+        };
+        let result = result.await;
+        if let Some(errno) = finish_waiting(caller, result)? {
+            return Ok(errno);
+        }
+    }
 }

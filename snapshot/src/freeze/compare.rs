@@ -1,0 +1,169 @@
+//! The original and the frozen program side by side: from the stop point on, they must do the same.
+//!
+//! Both get hosts which answer alike: the same clocks, the same random bytes, the same files. A server gets one more
+//! request. Compared are the host calls with their arguments, how the programs end, and what they hold then.
+
+use std::{cell::Cell, future::poll_fn, sync::atomic::Ordering, task::Poll};
+
+use prewasm_ext_http::{
+    Connector, HostState,
+    link::{self, ServedOut},
+};
+use wasmtime::Instance;
+use wasmtime_wasi::I32Exit;
+
+use super::{
+    FreezeError, Freezer, Subject, alongside,
+    capture::state,
+    watched::{Record, Watched},
+};
+use crate::{
+    options::Stop,
+    sandbox::{RunError, START_FUNCTION, during},
+    shadow_stack,
+    stack::Stack,
+    warm_up::{self, WarmUp},
+};
+
+/// How far two programs were compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Compared {
+    /// Host calls from the stop point on.
+    pub(crate) host_calls: usize,
+    /// How both ended, in words.
+    pub(crate) end: String,
+}
+
+/// What one of them did.
+struct Course {
+    record: Record,
+    end: String,
+}
+
+/// Where a program went on from.
+pub(super) struct Left<'a> {
+    pub(super) host: &'a HostState,
+    pub(super) random_position: u64,
+}
+
+impl Freezer<'_> {
+    /// Whether the program can be run again at all, and would find everything as before.
+    pub(super) fn is_comparable(&self) -> bool {
+        let options = self.sandbox.options;
+        options.inputs.is_repeatable() && (options.warm_ups.is_empty() || *self.stop == Stop::Accept)
+    }
+
+    /// Runs both.
+    pub(super) async fn compare(
+        &self,
+        original: &Subject<'_>,
+        frozen: &Subject<'_>,
+        left: Left<'_>,
+    ) -> Result<Compared, FreezeError> {
+        let shape = original.program.shape();
+        let stack = Stack::of(original.program, &crate::names::Names::of(original.program));
+        let dead = stack.filter(|stack| stack.is_first && !shadow_stack::is_frozen(original.program));
+        let dead = dead.map(|stack| stack.pointer);
+        let (state, connector) = Watched::beyond(self.artifact, self.stop.clone(), shape, self.sandbox, dead)?;
+        let warm_ups = &self.sandbox.options.warm_ups;
+        let mut before = self.course(original, state, &connector, warm_ups).await?;
+        if before.record.calls.is_empty() {
+            return Err(FreezeError::Differs { what: "way to its stop point, when it was run again" });
+        }
+        let shape = frozen.program.shape();
+        let (state, connector) = Watched::resumed(self.artifact, left.host, left.random_position, shape, self.sandbox)?;
+        let mut after = self.course(frozen, state, &connector, &[]).await?;
+        for course in [&mut before, &mut after] {
+            if let Some(state) = &mut course.record.state {
+                shadow_stack::clear(original.program, state);
+            }
+        }
+        agree(before, after)
+    }
+
+    /// Runs one of them: up to its stop point with these requests, and on with one more.
+    async fn course(
+        &self,
+        subject: &Subject<'_>,
+        state_of_host: Watched,
+        connector: &Connector,
+        warm_ups: &[WarmUp],
+    ) -> Result<Course, FreezeError> {
+        let paused = state_of_host.paused();
+        let has_begun = state_of_host.has_begun();
+        let mut store = self.sandbox.store(state_of_host)?;
+        let externs = link::externs(&subject.linker, &mut store, &subject.module).map_err(RunError::Engine)?;
+        let instance = Cell::new(None);
+        let guest = async {
+            let new = Instance::new_async(&mut store, &subject.module, &externs).await;
+            let new = new.map_err(during(START_FUNCTION))?;
+            instance.set(Some(new));
+            let entry = link::start_function(&mut store, &new).map_err(during(super::ENTRY))?;
+            store.data_mut().enter();
+            entry.call_async(&mut store, ()).await.map_err(during(super::ENTRY))
+        };
+        let last = self.last_request();
+        let client = async {
+            if *self.stop != Stop::Accept {
+                return warm_up::drive(connector, warm_ups, &Cell::new(None)).await;
+            }
+            if !has_begun.load(Ordering::Relaxed) {
+                warm_up::drive(connector, warm_ups, &Cell::new(None)).await?;
+            }
+            // The guest is looked after before its client is: it will have come to its stop point at some time.
+            poll_fn(|_| if has_begun.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
+            // Whatever the answer is: both must give the same.
+            let _ = last.send(connector.connect(warm_up::PEER)).await;
+            connector.close();
+            Ok(Vec::new())
+        };
+        let both = alongside(guest, &paused, client);
+        let end = match self.sandbox.within_limits(both).await {
+            None => "took too long".to_owned(),
+            Some(both) => match both.guest {
+                None => "did not answer".to_owned(),
+                Some(Ok(())) => "returned".to_owned(),
+                Some(Err(failed)) => end(&failed.error),
+            },
+        };
+        self.sandbox.lift_limits(&mut store)?;
+        let mut record = store.data_mut().take_record();
+        if let (None, Some(instance)) = (&record.state, instance.get()) {
+            record.state = state(&mut store, instance, subject.program.shape()).ok();
+        }
+        Ok(Course { record, end })
+    }
+
+    /// The last request of the warm-up, or else one for the root.
+    fn last_request(&self) -> WarmUp {
+        let last = self.sandbox.options.warm_ups.last();
+        last.cloned().unwrap_or_else(WarmUp::root)
+    }
+}
+
+/// How a program was ended, in words.
+fn end(error: &wasmtime::Error) -> String {
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return format!("exited with code {code}");
+    }
+    if error.is::<ServedOut>() {
+        return "waited for a connection".to_owned();
+    }
+    format!("ended with: {}", error.root_cause())
+}
+
+fn agree(before: Course, after: Course) -> Result<Compared, FreezeError> {
+    let differs = |what| Err(FreezeError::Differs { what });
+    if before.record.calls != after.record.calls {
+        return differs("host calls from its stop point on");
+    }
+    if before.end != after.end {
+        return differs("end");
+    }
+    if let (Some(a), Some(b)) = (&before.record.state, &after.record.state)
+        && !a.differences(b).is_empty()
+    {
+        return differs("state after it has gone on");
+    }
+    Ok(Compared { host_calls: after.record.calls.len(), end: after.end })
+}
