@@ -6,6 +6,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+pub(crate) use initial::{Placed, bytes, placed};
 pub(crate) use memory::{MemoryImage, image};
 pub(crate) use value::Value;
 

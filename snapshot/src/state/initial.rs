@@ -16,19 +16,13 @@ impl State {
     /// The state of a new instance before anything of it has run, without its tables; `None` if that depends on
     /// imports, or if instantiation would trap.
     pub(crate) fn initial(program: &Program<'_>) -> Option<Self> {
-        if program.imported_memories > 0 {
-            return None;
-        }
         let mut contents: Vec<Vec<u8>> = vec![Vec::new(); program.memories.len()];
-        for data in &program.data {
-            let DataKind::Active { memory_index, offset_expr } = &data.kind else { continue };
-            let ty = program.memories.get(*memory_index as usize)?;
-            let start = evaluate(program, offset_expr, MAX_DEPTH)?.address()?;
-            let end = start.checked_add(data.data.len() as u64).filter(|end| *end <= bytes(*ty))?;
-            let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
-            let content = &mut contents[*memory_index as usize];
+        for Placed { memory, offset, bytes, .. } in placed(program)? {
+            let start = usize::try_from(offset).ok()?;
+            let end = start.checked_add(bytes.len())?;
+            let content = &mut contents[memory as usize];
             content.resize(content.len().max(end), 0);
-            content[start..end].copy_from_slice(data.data);
+            content[start..end].copy_from_slice(bytes);
         }
         let memories = program.memories.iter().zip(contents);
         let mut globals = BTreeMap::new();
@@ -45,7 +39,35 @@ impl State {
     }
 }
 
-fn bytes(ty: MemoryType) -> u64 {
+/// An active data segment, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed<'a> {
+    /// Its index among the data segments.
+    pub(crate) segment: u32,
+    pub(crate) memory: u32,
+    pub(crate) offset: u64,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// The active data segments in the order in which they are written; `None` if a place depends on imports, or if
+/// instantiation would trap.
+pub(crate) fn placed<'a>(program: &Program<'a>) -> Option<Vec<Placed<'a>>> {
+    if program.imported_memories > 0 {
+        return None;
+    }
+    let mut segments = Vec::new();
+    for (segment, data) in (0..).zip(&program.data) {
+        let DataKind::Active { memory_index, offset_expr } = &data.kind else { continue };
+        let ty = program.memories.get(*memory_index as usize)?;
+        let offset = evaluate(program, offset_expr, MAX_DEPTH)?.address()?;
+        offset.checked_add(data.data.len() as u64).filter(|end| *end <= bytes(*ty))?;
+        segments.push(Placed { segment, memory: *memory_index, offset, bytes: data.data });
+    }
+    Some(segments)
+}
+
+/// The initial size of a memory in bytes.
+pub(crate) fn bytes(ty: MemoryType) -> u64 {
     let page = ty.page_size_log2.map_or(PAGE, |log2| 1 << log2);
     ty.initial.saturating_mul(page)
 }
