@@ -31,6 +31,8 @@ mod provenance;
 mod report;
 mod sandbox;
 mod sections;
+#[cfg_attr(not(test), expect(dead_code, reason = "no flag asks for it yet"))]
+mod sizes;
 mod state;
 mod verify;
 mod warm_up;
@@ -44,5 +46,6 @@ pub use preflight::{Objection, check};
 pub use progress::{Event, Progress, silent};
 pub use report::{Freeze, Image, Init, Report, WarmUpAnswer};
 pub use sandbox::RunError;
+pub use sizes::{FileSizes, InitialData, InitialMemory, InitialRange};
 pub use verify::VerifyError;
 pub use warm_up::{Body, WarmUp, WarmUpError, WarmUpFailure};
