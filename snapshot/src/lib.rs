@@ -34,6 +34,8 @@ mod sections;
 #[cfg_attr(not(test), expect(dead_code, reason = "no flag asks for it yet"))]
 mod sizes;
 mod state;
+#[cfg_attr(not(test), expect(dead_code, reason = "no flag asks for it yet"))]
+mod strip;
 mod verify;
 mod warm_up;
 
@@ -47,5 +49,6 @@ pub use progress::{Event, Progress, silent};
 pub use report::{Freeze, Image, Init, Report, WarmUpAnswer};
 pub use sandbox::RunError;
 pub use sizes::{FileSizes, InitialData, InitialMemory, InitialRange};
+pub use strip::StripError;
 pub use verify::VerifyError;
 pub use warm_up::{Body, WarmUp, WarmUpError, WarmUpFailure};
