@@ -7,6 +7,8 @@ use wasmparser::{
     Global, MemoryType, Name, NameSectionReader, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
 };
 
+use crate::state::Constants;
+
 /// What has to be known of the module to read its state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -41,6 +43,8 @@ pub(crate) struct Program<'a> {
     /// Imported globals come first.
     pub(crate) imported_globals: u32,
     pub(crate) globals: Vec<Global<'a>>,
+    /// What constant expressions come to.
+    pub(crate) constants: Constants,
     pub(crate) exports: Vec<Export<'a>>,
     pub(crate) elements: Vec<Element<'a>>,
     pub(crate) data: Vec<Data<'a>>,
@@ -92,6 +96,7 @@ impl<'a> Program<'a> {
             imported_memories: 0,
             imported_globals: 0,
             globals: Vec::new(),
+            constants: Constants::default(),
             exports: Vec::new(),
             elements: Vec::new(),
             data: Vec::new(),
@@ -148,7 +153,10 @@ impl<'a> Program<'a> {
             }
             Payload::TableSection(section) => self.tables = all(section)?,
             Payload::MemorySection(section) => self.memories = all(section)?,
-            Payload::GlobalSection(section) => self.globals = all(section)?,
+            Payload::GlobalSection(section) => {
+                self.globals = all(section)?;
+                self.constants = Constants::of(self.imported_globals, &self.globals);
+            }
             Payload::ExportSection(section) => self.exports = all(section)?,
             Payload::ElementSection(section) => self.elements = all(section)?,
             Payload::DataSection(section) => self.data = all(section)?,

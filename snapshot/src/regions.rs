@@ -23,7 +23,6 @@ use crate::{
     names::{Names, readable},
     program::Program,
     stack::Stack,
-    state::address,
 };
 
 use variables::Variables;
@@ -119,7 +118,7 @@ pub(crate) fn plus(name: &str, distance: u64) -> String {
 fn segments<'a>(program: &Program<'_>, names: &Names<'a>) -> Vec<Segment<'a>> {
     let known = (0..).zip(&program.data).filter_map(|(index, data)| {
         let DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
-        let start = address(program, offset_expr)?;
+        let start = program.constants.address(offset_expr)?;
         let end = start.checked_add(data.data.len() as u64)?;
         Some(Segment { range: start..end, index, name: names.data(index) })
     });
@@ -137,7 +136,9 @@ fn exported<'a>(program: &Program<'a>) -> (BTreeMap<u64, &'a str>, BTreeMap<&'a 
         }
         let index = export.index.checked_sub(program.imported_globals);
         let Some(global) = index.and_then(|index| program.globals.get(index as usize)) else { continue };
-        let Some(address) = address(program, &global.init_expr).filter(|_| !global.ty.mutable) else { continue };
+        let Some(address) = program.constants.address(&global.init_expr).filter(|_| !global.ty.mutable) else {
+            continue;
+        };
         if export.name.starts_with("__") {
             bounds.insert(export.name, address);
         } else {

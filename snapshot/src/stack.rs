@@ -5,7 +5,7 @@
 
 use wasmparser::DataKind;
 
-use crate::{names::Names, program::Program, state::address};
+use crate::{names::Names, program::Program};
 
 /// The name of the pointer, a global.
 const POINTER: &str = "__stack_pointer";
@@ -25,7 +25,7 @@ impl Stack {
     pub(crate) fn of(program: &Program<'_>, names: &Names<'_>) -> Option<Self> {
         let pointer = names.global_called(POINTER)?;
         let global = program.globals.get(pointer.checked_sub(program.imported_globals)? as usize)?;
-        let top = address(program, &global.init_expr)?;
+        let top = program.constants.address(&global.init_expr)?;
         Some(Self { pointer, top, is_first: first_data(program).is_some_and(|data| data >= top) })
     }
 }
@@ -33,7 +33,7 @@ impl Stack {
 /// Where the first data segment of the first memory starts.
 fn first_data(program: &Program<'_>) -> Option<u64> {
     let offsets = program.data.iter().filter_map(|data| match &data.kind {
-        DataKind::Active { memory_index: 0, offset_expr } => Some(address(program, offset_expr).unwrap_or(0)),
+        DataKind::Active { memory_index: 0, offset_expr } => Some(program.constants.address(offset_expr).unwrap_or(0)),
         _ => None,
     });
     offsets.min()

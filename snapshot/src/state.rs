@@ -1,5 +1,6 @@
 //! What an instance holds: the content of memories, globals and tables.
 
+mod content;
 mod differences;
 mod initial;
 mod memory;
@@ -7,8 +8,9 @@ mod value;
 
 use std::collections::BTreeMap;
 
+pub(crate) use content::{Content, contents};
 pub(crate) use differences::{Differences, Place};
-pub(crate) use initial::{address, initial_states};
+pub(crate) use initial::{Constants, Placed, bytes, initial_states, placed};
 pub(crate) use memory::{MemoryImage, image};
 pub(crate) use value::Value;
 

@@ -11,7 +11,6 @@ use crate::{
     names::readable,
     program::Program,
     regions::{Regions, plus, unnamed},
-    state::address,
 };
 
 /// Bytes in one place.
@@ -67,7 +66,7 @@ fn data<'a>(module: usize, program: &Program<'a>, pieces: &mut Vec<Piece<'a>>) {
     for (index, data) in (0..).zip(&program.data) {
         let at = match &data.kind {
             DataKind::Active { memory_index, offset_expr } => {
-                address(program, offset_expr).map(|start| (*memory_index, start))
+                program.constants.address(offset_expr).map(|start| (*memory_index, start))
             }
             DataKind::Passive => None,
         };

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use wasmparser::{ConstExpr, DataKind, MemoryType, Operator, Parser, Payload};
+use wasmparser::{ConstExpr, DataKind, Global, MemoryType, Operator, Parser, Payload};
 
-use super::{State, Value, memory::image};
+use super::{State, Value, content::contents};
 use crate::program::Program;
 
 /// Bytes of a page, unless the memory says otherwise.
 const PAGE: u64 = 65_536;
-/// How far a constant is followed from global to global: linkers write none that goes farther than one.
-const MAX_DEPTH: u32 = 16;
 
 /// The initial states of a module, or of each module in a component, in order; `None` if one has none.
 pub(crate) fn initial_states(wasm: &[u8]) -> Option<Vec<State>> {
@@ -30,85 +28,113 @@ impl State {
     /// The state of a new instance before anything of it has run, without its tables; `None` if that depends on
     /// imports, or if instantiation would trap.
     pub(crate) fn initial(program: &Program<'_>) -> Option<Self> {
-        if program.imported_memories > 0 {
-            return None;
-        }
-        let mut contents: Vec<Vec<u8>> = vec![Vec::new(); program.memories.len()];
-        for data in &program.data {
-            let DataKind::Active { memory_index, offset_expr } = &data.kind else { continue };
-            let ty = program.memories.get(*memory_index as usize)?;
-            let start = address(program, offset_expr)?;
-            let end = start.checked_add(data.data.len() as u64).filter(|end| *end <= bytes(*ty))?;
-            let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
-            let content = &mut contents[*memory_index as usize];
-            content.resize(content.len().max(end), 0);
-            content[start..end].copy_from_slice(data.data);
-        }
-        let memories = program.memories.iter().zip(contents);
+        let contents = contents(program)?;
+        let memories = program.memories.iter().zip(&contents).map(|(ty, content)| content.image(ty.initial));
+        let values = program.globals.iter().zip(program.constants.globals());
         let mut globals = BTreeMap::new();
-        for (index, global) in (program.imported_globals..).zip(&program.globals) {
+        for (index, (global, value)) in (program.imported_globals..).zip(values) {
             if global.ty.mutable {
-                globals.insert(index, evaluate(program, &global.init_expr, MAX_DEPTH)?);
+                globals.insert(index, value?);
             }
         }
-        Some(Self {
-            memories: memories.map(|(ty, content)| image(ty.initial, &content)).collect(),
-            globals,
-            tables: Vec::new(),
-        })
+        Some(Self { memories: memories.collect(), globals, tables: Vec::new() })
     }
 }
 
-/// Where in its memory a data segment starts; `None` if that depends on imports.
-pub(crate) fn address(program: &Program<'_>, offset: &ConstExpr<'_>) -> Option<u64> {
-    evaluate(program, offset, MAX_DEPTH)?.address()
+/// An active data segment, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed<'a> {
+    /// Its index among the data segments.
+    pub(crate) segment: u32,
+    pub(crate) memory: u32,
+    pub(crate) offset: u64,
+    pub(crate) bytes: &'a [u8],
 }
 
-fn bytes(ty: MemoryType) -> u64 {
+/// The active data segments in the order in which they are written; `None` if a place depends on imports, or if
+/// instantiation would trap.
+pub(crate) fn placed<'a>(program: &Program<'a>) -> Option<Vec<Placed<'a>>> {
+    if program.imported_memories > 0 {
+        return None;
+    }
+    let mut segments = Vec::new();
+    for (segment, data) in (0..).zip(&program.data) {
+        let DataKind::Active { memory_index, offset_expr } = &data.kind else { continue };
+        let ty = program.memories.get(*memory_index as usize)?;
+        let offset = program.constants.address(offset_expr)?;
+        offset.checked_add(data.data.len() as u64).filter(|end| *end <= bytes(*ty))?;
+        segments.push(Placed { segment, memory: *memory_index, offset, bytes: data.data });
+    }
+    Some(segments)
+}
+
+/// The initial size of a memory in bytes.
+pub(crate) fn bytes(ty: MemoryType) -> u64 {
     let page = ty.page_size_log2.map_or(PAGE, |log2| 1 << log2);
     ty.initial.saturating_mul(page)
 }
 
-impl Value {
-    /// As an address; offsets are unsigned.
-    fn address(self) -> Option<u64> {
-        match self {
-            Self::I32(value) => Some(u64::from(value.cast_unsigned())),
-            Self::I64(value) => Some(value.cast_unsigned()),
+/// What constant expressions can refer to.
+#[derive(Debug, Default)]
+pub(crate) struct Constants {
+    imported_globals: u32,
+    /// What each global of the module starts with; `None` if that depends on an import, or is an object.
+    globals: Vec<Option<Value>>,
+}
+
+impl Constants {
+    /// Evaluates the globals, each once: one refers only to those before it.
+    pub(crate) fn of(imported_globals: u32, globals: &[Global<'_>]) -> Self {
+        let mut constants = Self { imported_globals, globals: Vec::new() };
+        for global in globals {
+            let value = constants.evaluate(&global.init_expr);
+            constants.globals.push(value);
+        }
+        constants
+    }
+
+    /// What each global of the module starts with; `None` if that depends on an import, or is an object.
+    pub(crate) fn globals(&self) -> impl Iterator<Item = Option<Value>> {
+        self.globals.iter().copied()
+    }
+
+    /// The place in a memory or a table which an expression tells; offsets are unsigned.
+    pub(crate) fn address(&self, offset: &ConstExpr<'_>) -> Option<u64> {
+        match self.evaluate(offset)? {
+            Value::I32(value) => Some(u64::from(value.cast_unsigned())),
+            Value::I64(value) => Some(value.cast_unsigned()),
             _ => None,
         }
     }
-}
 
-/// The value of a constant expression which needs no import and makes no object.
-fn evaluate(program: &Program<'_>, expression: &ConstExpr<'_>, depth: u32) -> Option<Value> {
-    let mut stack = Vec::new();
-    for operator in expression.get_operators_reader() {
-        let value = match operator.ok()? {
-            Operator::I32Const { value } => Value::I32(value),
-            Operator::I64Const { value } => Value::I64(value),
-            Operator::F32Const { value } => Value::F32(value.bits()),
-            Operator::F64Const { value } => Value::F64(value.bits()),
-            Operator::V128Const { value } => Value::V128(value.i128().cast_unsigned()),
-            Operator::RefNull { .. } => Value::Null,
-            Operator::RefFunc { function_index } => Value::Function(function_index),
-            Operator::GlobalGet { global_index } => {
-                let depth = depth.checked_sub(1)?;
-                let global = program.globals.get(global_index.checked_sub(program.imported_globals)? as usize)?;
-                evaluate(program, &global.init_expr, depth)?
-            }
-            Operator::I32Add => i32s(&mut stack, i32::wrapping_add)?,
-            Operator::I32Sub => i32s(&mut stack, i32::wrapping_sub)?,
-            Operator::I32Mul => i32s(&mut stack, i32::wrapping_mul)?,
-            Operator::I64Add => i64s(&mut stack, i64::wrapping_add)?,
-            Operator::I64Sub => i64s(&mut stack, i64::wrapping_sub)?,
-            Operator::I64Mul => i64s(&mut stack, i64::wrapping_mul)?,
-            Operator::End => break,
-            _ => return None,
-        };
-        stack.push(value);
+    /// The value of a constant expression which needs no import and makes no object.
+    pub(crate) fn evaluate(&self, expression: &ConstExpr<'_>) -> Option<Value> {
+        let mut stack = Vec::new();
+        for operator in expression.get_operators_reader() {
+            let value = match operator.ok()? {
+                Operator::I32Const { value } => Value::I32(value),
+                Operator::I64Const { value } => Value::I64(value),
+                Operator::F32Const { value } => Value::F32(value.bits()),
+                Operator::F64Const { value } => Value::F64(value.bits()),
+                Operator::V128Const { value } => Value::V128(value.i128().cast_unsigned()),
+                Operator::RefNull { .. } => Value::Null,
+                Operator::RefFunc { function_index } => Value::Function(function_index),
+                Operator::GlobalGet { global_index } => {
+                    (*self.globals.get(global_index.checked_sub(self.imported_globals)? as usize)?)?
+                }
+                Operator::I32Add => i32s(&mut stack, i32::wrapping_add)?,
+                Operator::I32Sub => i32s(&mut stack, i32::wrapping_sub)?,
+                Operator::I32Mul => i32s(&mut stack, i32::wrapping_mul)?,
+                Operator::I64Add => i64s(&mut stack, i64::wrapping_add)?,
+                Operator::I64Sub => i64s(&mut stack, i64::wrapping_sub)?,
+                Operator::I64Mul => i64s(&mut stack, i64::wrapping_mul)?,
+                Operator::End => break,
+                _ => return None,
+            };
+            stack.push(value);
+        }
+        stack.pop()
     }
-    stack.pop()
 }
 
 fn i32s(stack: &mut Vec<Value>, operation: impl Fn(i32, i32) -> i32) -> Option<Value> {

@@ -1,0 +1,172 @@
+//! What memories start with, without writing out what is zero.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use super::{MemoryImage, initial::placed, memory::Run};
+use crate::program::Program;
+
+/// Zeros which are cheaper than a border: a segment's flag, offset and length take 5 to 13 bytes, and hardly compress.
+const BORDER: u64 = 32;
+
+/// What data segments write to one memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Content<'a> {
+    /// By offset; they do not overlap.
+    pieces: BTreeMap<u64, &'a [u8]>,
+}
+
+/// What each memory starts with; `None` if that is only known when the program is instantiated.
+pub(crate) fn contents<'a>(program: &Program<'a>) -> Option<Vec<Content<'a>>> {
+    let mut contents = vec![Content::default(); program.memories.len()];
+    for segment in placed(program)? {
+        contents.get_mut(segment.memory as usize)?.write(segment.offset, segment.bytes);
+    }
+    Some(contents)
+}
+
+impl<'a> Content<'a> {
+    /// Writes over what is there.
+    fn write(&mut self, start: u64, bytes: &'a [u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let end = start + length(bytes);
+        if let Some((&before, &piece)) = self.pieces.range(..start).next_back() {
+            let (kept, covered) = piece.split_at(index(start - before).min(piece.len()));
+            self.pieces.insert(before, kept);
+            if before + length(piece) > end {
+                self.pieces.insert(end, &covered[index(end - start)..]);
+            }
+        }
+        while let Some((&at, &piece)) = self.pieces.range(start..end).next() {
+            self.pieces.remove(&at);
+            if at + length(piece) > end {
+                self.pieces.insert(end, &piece[index(end - at)..]);
+            }
+        }
+        self.pieces.insert(start, bytes);
+    }
+
+    /// The places of what is not zero, in ascending order, joined where a few zeros lie between.
+    pub(crate) fn runs(&self) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for (offset, piece) in &self.pieces {
+            let mut at = 0;
+            while let Some(zeros) = piece[at..].iter().position(|byte| *byte != 0) {
+                let start = at + zeros;
+                at = piece[start..].iter().position(|byte| *byte == 0).map_or(piece.len(), |bytes| start + bytes);
+                let (start, end) = (offset + start as u64, offset + at as u64);
+                match runs.last_mut() {
+                    Some(last) if start - last.end <= BORDER => last.end = end,
+                    _ => runs.push(start..end),
+                }
+            }
+        }
+        runs
+    }
+
+    /// A copy of what is not zero, in a memory of so many pages.
+    pub(super) fn image(&self, pages: u64) -> MemoryImage {
+        let run = |range: Range<u64>| {
+            let mut bytes = Vec::new();
+            for (length, part) in self.parts(range.clone()) {
+                match part {
+                    Some(part) => bytes.extend_from_slice(part),
+                    None => bytes.resize(bytes.len() + index(length), 0),
+                }
+            }
+            Run { offset: range.start, bytes }
+        };
+        MemoryImage { pages, runs: self.runs().into_iter().map(run).collect() }
+    }
+
+    /// How many bytes are not zero.
+    pub(crate) fn non_zero(&self) -> u64 {
+        self.pieces.values().map(|piece| piece.iter().filter(|byte| **byte != 0).count() as u64).sum()
+    }
+
+    /// The bytes of `range`, in parts; what is not written is zero, and is told by `None` and its length.
+    pub(crate) fn parts(&self, range: Range<u64>) -> Vec<(u64, Option<&'a [u8]>)> {
+        let mut parts = Vec::new();
+        let mut at = range.start;
+        let before = self.pieces.range(..range.start).next_back();
+        for (&offset, &piece) in before.into_iter().chain(self.pieces.range(range.clone())) {
+            let (start, end) = (offset.max(at), (offset + length(piece)).min(range.end));
+            if start >= end {
+                continue;
+            }
+            if start > at {
+                parts.push((start - at, None));
+            }
+            parts.push((end - start, Some(&piece[index(start - offset)..index(end - offset)])));
+            at = end;
+        }
+        if at < range.end {
+            parts.push((range.end - at, None));
+        }
+        parts
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    bytes.len() as u64
+}
+
+/// A distance within a piece, or beyond its end.
+fn index(distance: u64) -> usize {
+    usize::try_from(distance).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dense(content: &Content<'_>, size: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (length, part) in content.parts(0..size) {
+            match part {
+                Some(part) => bytes.extend_from_slice(part),
+                None => bytes.resize(bytes.len() + index(length), 0),
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn later_bytes_cover_earlier_ones() {
+        let patterns: [&[u8]; 5] = [b"aaaaaaaa", b"bb", b"ccccc", b"d", b""];
+        // All ways in which three writes can lie over each other.
+        for case in 0..12_usize.pow(3) * 125 {
+            let (mut places, mut kinds) = (case / 125, case % 125);
+            let mut content = Content::default();
+            let mut expected = vec![0; 20];
+            for _ in 0..3 {
+                let (place, bytes) = (places % 12, patterns[kinds % 5]);
+                (places, kinds) = (places / 12, kinds / 5);
+                content.write(place as u64, bytes);
+                expected[place..place + bytes.len()].copy_from_slice(bytes);
+            }
+            assert_eq!(dense(&content, 20), expected);
+            assert_eq!(content.non_zero(), expected.iter().filter(|byte| **byte != 0).count() as u64);
+        }
+    }
+
+    #[test]
+    fn runs_begin_and_end_with_what_is_not_zero() {
+        let mut content = Content::default();
+        let bytes = [&[0; 9][..], b"a", &[0; 32], b"b", &[0; 33], b"c", &[0; 5]].concat();
+        content.write(100, &bytes);
+        content.write(181, b"\0d");
+        assert_eq!(content.runs(), [109..143, 176..183]);
+    }
+
+    #[test]
+    fn a_part_is_cut_out_anywhere() {
+        let mut content = Content::default();
+        content.write(10, b"abcd");
+        content.write(20, b"ef");
+        let parts: Vec<(u64, Option<&[u8]>)> = vec![(2, Some(b"cd")), (6, None), (1, Some(b"e"))];
+        assert_eq!(content.parts(12..21), parts);
+        assert_eq!(content.parts(14..16), [(2, None)]);
+    }
+}
