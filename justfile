@@ -20,10 +20,11 @@ ci:
 theorem:
     PREWASM_CASES=100000 cargo test --locked --package prewasm-snapshot --lib theorem::fuzz -- --nocapture
 
-# Measure side by side with native hyper and, where it is installed, `wasmtime serve`
+# Measure side by side with native hyper, Wizer and, where it is installed, `wasmtime serve`
 bench:
     cargo bench --locked --bench serving
     cargo bench --locked --bench restore
+    cargo bench --locked --bench snapshot
 
 # Build samples/prebuilt/ again
 samples:

@@ -10,7 +10,8 @@ use anyhow::ensure;
 
 use crate::{
     load,
-    peers::{PREWASM, sample, serve, start},
+    peers::{PREWASM, serve, start},
+    samples::sample,
     snapshots,
 };
 

@@ -14,10 +14,20 @@
 
 mod first_answer;
 mod load;
+#[path = "../shared/locked.rs"]
+mod locked;
+#[path = "../shared/machine.rs"]
+mod machine;
 mod peers;
+#[path = "../shared/percentile.rs"]
+mod percentile;
+#[path = "../shared/samples.rs"]
+mod samples;
 mod settings;
 mod snapshots;
 mod table;
+#[path = "../shared/variable.rs"]
+mod variable;
 
 use std::{env, time::Duration};
 

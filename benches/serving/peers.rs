@@ -18,7 +18,7 @@ use hyper::{Response, body::Bytes, header, server::conn::http1, service::service
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::mpsc, task::LocalSet};
 
-use crate::{load::Target, settings::cores, snapshots};
+use crate::{load::Target, locked::locked_version, machine::cores, samples::sample, snapshots};
 
 /// The argument with which this program is the native server.
 pub(crate) const NATIVE_HELLO: &str = "native-hello";
@@ -115,11 +115,6 @@ impl Peer {
 /// The program under test, of the same profile as this one.
 pub(crate) const PREWASM: &str = env!("CARGO_BIN_EXE_prewasm");
 
-/// A guest from `samples/prebuilt/`.
-pub(crate) fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/prebuilt").join(name)
-}
-
 /// Arguments of `prewasm` to serve `file` on a free port.
 pub(crate) fn serve(file: &Path) -> Vec<OsString> {
     vec!["serve".into(), file.into(), "--listen".into(), "127.0.0.1:0".into()]
@@ -205,15 +200,6 @@ fn wasmtime(folder: &Path) -> Option<Peer> {
         }
         started.is_ok()
     })
-}
-
-/// The version of a crate in our `Cargo.lock`; the newest, if there are several.
-fn locked_version(name: &str) -> anyhow::Result<&'static str> {
-    let lock = include_str!("../../Cargo.lock");
-    let start = format!("name = \"{name}\"\nversion = \"");
-    let found = lock.split(start.as_str()).skip(1).filter_map(|rest| rest.split('"').next());
-    // They come in ascending order.
-    found.last().context("not in Cargo.lock")
 }
 
 /// hyper without Wasm: a thread with a runtime for each core, as in the gateway.

@@ -1,8 +1,10 @@
 //! What the environment says about a run.
 
-use std::{env, num::NonZeroUsize, str::FromStr, thread, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+
+use crate::{machine::cores, variable::variable};
 
 /// How much is measured.
 pub(crate) struct Settings {
@@ -28,20 +30,5 @@ impl Settings {
         // it would look as slow as all others.
         let threads = (cores() / 2).clamp(1, connections);
         Ok(Self { rounds, duration, connections, threads })
-    }
-}
-
-/// Cores which this process may use.
-pub(crate) fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZeroUsize::get)
-}
-
-fn variable<T: FromStr>(name: &str, default: T) -> anyhow::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    match env::var(name) {
-        Ok(value) => value.parse().with_context(|| format!("{name}={value}")),
-        Err(_) => Ok(default),
     }
 }

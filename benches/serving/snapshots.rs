@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::ensure;
 
-use crate::peers::{PREWASM, sample};
+use crate::{peers::PREWASM, samples::sample};
 
 /// Makes `NAME.LABEL.wasm` in `folder` of the sample `NAME.wasm`.
 pub(crate) fn make(folder: &Path, name: &str, label: &str, args: &[&str]) -> anyhow::Result<PathBuf> {

@@ -1,30 +1,24 @@
 //! Figures as text: Markdown, so that they can go into a report as they are.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::fmt::Write as _;
 
 use crate::{
     first_answer::Times,
     load::Sample,
+    machine,
     peers::Peer,
-    settings::{Settings, cores},
+    percentile::{median, percentile},
+    settings::Settings,
 };
 
 /// Where and how it was measured.
 pub(crate) fn conditions(settings: &Settings) -> String {
     let Settings { rounds, duration, connections, threads } = settings;
     format!(
-        "{}, cores: {}; {}; rounds: {rounds} of {duration:?} each; keep-alive connections on loopback: {connections}, \
+        "{}; rounds: {rounds} of {duration:?} each; keep-alive connections on loopback: {connections}, \
          from the same machine, threads: {threads}\n",
-        cpu(),
-        cores(),
-        if cfg!(debug_assertions) { "UNOPTIMIZED BUILD" } else { "optimized build" },
+        machine::describe(),
     )
-}
-
-fn cpu() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
 /// A row per server: rate as the median of the rounds, latencies over all rounds. The first server is the yardstick.
@@ -73,21 +67,9 @@ pub(crate) fn first_answers(cases: &[Vec<Times>]) -> String {
     text
 }
 
-/// The middle one of some times.
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    percentile(&times, 50)
-}
-
 fn rate(samples: &[Sample]) -> f64 {
     let mut rates: Vec<_> =
         samples.iter().map(|sample| sample.latencies.len() as f64 / sample.elapsed.as_secs_f64()).collect();
     rates.sort_unstable_by(f64::total_cmp);
     rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    let index = sorted.len() * percent / 100;
-    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
