@@ -10,8 +10,8 @@ use std::{
 
 use prewasm_artifact::sha256;
 use prewasm_ext_http::{
-    Access, Clock, DirectoryError, Environment, Host, HostOptions, HostView, Inbound, Input, Network, Outbound,
-    OutboundPolicy, Output, Random,
+    Access, Clock, DirectoryError, Environment, FileView, Host, HostOptions, HostView, Inbound, Input, Network,
+    Outbound, OutboundPolicy, Output, Random,
 };
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{
@@ -31,13 +31,16 @@ use crate::{
 const SEED: u64 = 0;
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// What a core module may see: declared inputs, a standing clock, and random numbers which are always the same.
+/// What a core module may see: declared inputs, files which look the same everywhere, a standing clock, and random
+/// numbers which are always the same.
 pub(crate) fn environment(inputs: &Inputs) -> Environment {
+    let time = inputs.realtime.saturating_mul(NANOSECONDS);
     Environment {
         args: inputs.args.clone(),
         env: inputs.env.clone(),
         dirs: inputs.dirs.clone(),
-        clock: Clock::Fixed(inputs.realtime.saturating_mul(NANOSECONDS)),
+        files: FileView::Reproducible { time },
+        clock: Clock::Fixed(time),
         random: Random::Seeded(SEED),
     }
 }
