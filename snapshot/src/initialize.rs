@@ -8,7 +8,7 @@ use prewasm_artifact::Artifact;
 use prewasm_ext_http::link;
 use wasmtime::{
     Instance, Module, Store,
-    component::{self, Component, wit_parser::ItemName},
+    component::{Component, wit_parser::ItemName},
 };
 use wasmtime_wizer::{WasmtimeWizer, Wizer};
 
@@ -16,7 +16,10 @@ use crate::{
     options::InitExport,
     preflight::{InitPlan, Plan},
     progress::{Event, Progress},
-    sandbox::{ComponentState, Failed, Frames, Guarded, ModuleState, RunError, START_FUNCTION, Sandbox, during},
+    sandbox::{
+        ComponentState, Failed, Frames, Guarded, ModuleState, RunError, START_FUNCTION, Sandbox, component_linker,
+        during,
+    },
 };
 
 use access::Access;
@@ -120,9 +123,7 @@ impl Run<'_> {
         let item: ItemName = name.parse().map_err(|_| no_init())?;
         let (_, index) = component.get_export(None, item).ok_or_else(no_init)?;
 
-        let mut linker = component::Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(RunError::Engine)?;
-        linker.define_unknown_imports_as_traps(&component).map_err(RunError::Engine)?;
+        let linker = component_linker(engine, &component).map_err(RunError::Engine)?;
         let state = ComponentState::new(&options.inputs, self.sandbox.guard(), progress).map_err(RunError::from)?;
         let mut store = self.sandbox.store(state)?;
 

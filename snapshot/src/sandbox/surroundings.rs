@@ -19,6 +19,7 @@ use wasmtime_wasi::{
 };
 
 use super::{
+    component_files::ComponentFiles,
     guard::{Guard, Guarded},
     guest_output::GuestOutput,
 };
@@ -30,6 +31,8 @@ use crate::{
 /// The seed of every snapshot: any fixed number will do.
 const SEED: u64 = 0;
 const NANOSECONDS: u64 = 1_000_000_000;
+/// In nanoseconds.
+const MICROSECOND: u64 = 1_000;
 
 /// What a core module may see: declared inputs, files which look the same everywhere, a standing clock, and random
 /// numbers which are always the same.
@@ -92,6 +95,7 @@ impl Guarded for ModuleState {
 pub(crate) struct ComponentState {
     wasi: WasiCtx,
     table: ResourceTable,
+    pub(super) files: ComponentFiles,
     guard: Guard,
 }
 
@@ -118,7 +122,8 @@ impl ComponentState {
                 source: std::io::Error::other(error),
             })?;
         }
-        Ok(Self { wasi: builder.build(), table: ResourceTable::new(), guard })
+        let files = ComponentFiles::new(inputs.realtime);
+        Ok(Self { wasi: builder.build(), table: ResourceTable::new(), files, guard })
     }
 }
 
@@ -154,16 +159,31 @@ impl HostWallClock for StandingClock {
     }
 }
 
-/// Advances by a microsecond per reading, as [`Clock::Fixed`] does for core modules.
+/// Advances with each reading, by as much as that of [`Clock::Fixed`] does for core modules: by a nanosecond in the
+/// first microsecond, and then by a microsecond.
 #[derive(Default)]
 struct CountingClock(AtomicU64);
 
 impl HostMonotonicClock for CountingClock {
     fn resolution(&self) -> u64 {
-        1_000
+        1
     }
 
     fn now(&self) -> u64 {
-        (self.0.fetch_add(1, Ordering::Relaxed) + 1) * 1_000
+        let readings = self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if readings <= MICROSECOND { readings } else { (readings - MICROSECOND + 1).saturating_mul(MICROSECOND) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_components_clock_starts_slowly() {
+        let clock = CountingClock::default();
+        let readings: Vec<_> = (0..1_500).map(|_| clock.now()).collect();
+        assert_eq!((readings[0], readings[1], readings[999]), (1, 2, 1_000));
+        assert_eq!((readings[1_000], readings[1_499]), (2_000, 501_000), "as a module's clock");
     }
 }
