@@ -52,7 +52,7 @@ pub use outbound::{
 pub use plugin::PluginError;
 pub use upcoming::Upcoming;
 pub use wasi::files::DirectoryError;
-pub use wasi::{Access, Clock, Directory, Draw, Environment, ExtraEnv, Input, Output, Random, Seed, Varied};
+pub use wasi::{Access, Clock, Directory, Draw, Environment, ExtraEnv, FileView, Input, Output, Random, Seed, Varied};
 
 /// The tracing target of the event which tells the address (field `address`) that a guest's listener really got.
 pub const LISTENING: &str = "prewasm::listening";

@@ -17,7 +17,7 @@ use crate::abi::{
 };
 
 pub use clock::Clock;
-pub use files::{Access, Directory};
+pub use files::{Access, Directory, FileView};
 pub use random::{Draw, Random, Seed, Varied};
 pub use stdio::{Input, Output};
 
@@ -33,6 +33,8 @@ pub struct Environment {
     pub env: Vec<(String, String)>,
     /// Directories opened before the start.
     pub dirs: Vec<Directory>,
+    /// What files look like.
+    pub files: FileView,
     /// What clocks tell.
     pub clock: Clock,
     /// Where random bytes come from.

@@ -11,7 +11,7 @@ use prewasm_artifact::Artifact;
 use prewasm_ext_http::{Draw, Varied, link};
 use wasmtime::{
     Instance, Linker, Module, Store,
-    component::{self, Component, wit_parser::ItemName},
+    component::{Component, wit_parser::ItemName},
 };
 use wasmtime_wizer::{ComponentContext, ModuleContext, WasmtimeWizer, Wizer};
 
@@ -23,7 +23,10 @@ use crate::{
     program::Program,
     progress::{Event, Progress, silent},
     provenance,
-    sandbox::{ComponentState, Failed, Frames, Guarded, ModuleState, RunError, START_FUNCTION, Sandbox, during},
+    sandbox::{
+        ComponentState, Failed, Frames, Guarded, ModuleState, RunError, START_FUNCTION, Sandbox, component_linker,
+        during,
+    },
     shadow_stack,
     state::{State, initial_states},
 };
@@ -217,9 +220,7 @@ impl Run<'_> {
         let item: ItemName = name.parse().map_err(|_| no_init())?;
         let (_, index) = component.get_export(None, item).ok_or_else(no_init)?;
 
-        let mut linker = component::Linker::new(&self.sandbox.engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(RunError::Engine)?;
-        linker.define_unknown_imports_as_traps(component).map_err(RunError::Engine)?;
+        let linker = component_linker(&self.sandbox.engine, component).map_err(RunError::Engine)?;
         let progress = self.progress(variation);
         let inputs = &self.sandbox.options.inputs;
         let state = ComponentState::new(self.artifact, inputs, self.sandbox.guard(), &progress, variation)

@@ -1,5 +1,7 @@
 //! Where programs run at build time: declared surroundings, limits which hold, and failures in our words.
 
+mod component_files;
+mod component_linker;
 mod guard;
 mod guest_output;
 mod surroundings;
@@ -15,6 +17,7 @@ use crate::{
     progress::Progress,
 };
 
+pub(crate) use component_linker::component_linker;
 pub(crate) use guard::{Guard, Guarded, Paused};
 pub(crate) use surroundings::{ComponentState, ModuleState, environment, host_options};
 

@@ -85,3 +85,35 @@ fn a_components_failures_are_told_like_a_modules() {
     let error = failure(snapshot(&trapping));
     assert!(matches!(&error, RunError::Trapped { function, .. } if function == "wizer-initialize"), "{error}");
 }
+
+#[test]
+fn what_is_not_provided_may_be_imported_but_not_called() {
+    let calling = |called: &str| {
+        format!(
+            r#"(component
+                (import "wasi:http/types@0.2.4" (instance $http (export "fields" (type (sub resource))) (export "f" (func))))
+                (import "wasi:cli/environment@0.2.0" (instance $cli (export "initial-cwd" (func (result (option string))))))
+                (core func $http (canon lower (func $http "f")))
+                (core module $n (memory (export "memory") 1)
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
+                (core instance $j (instantiate $n))
+                (core func $cli (canon lower (func $cli "initial-cwd")
+                    (memory $j "memory") (realloc (func $j "realloc"))))
+                (core module $m
+                    (import "host" "http" (func $http))
+                    (import "host" "cli" (func $cli (param i32)))
+                    (func (export "init") {called}))
+                (core instance $i (instantiate $m (with "host" (instance
+                    (export "http" (func $http)) (export "cli" (func $cli))))))
+                (func (export "wizer-initialize") (canon lift (core func $i "init"))))"#
+        )
+    };
+    snapshot(&calling("(call $cli (i32.const 0))")).expect("any release of WASI 0.2 is provided");
+    match failure(snapshot(&calling("(call $http)"))) {
+        RunError::Trapped { source, .. } => {
+            let reason = source.root_cause().to_string();
+            assert_eq!(reason, "`wasi:http/types@0.2.4#f` is not provided while a snapshot is made");
+        }
+        other => panic!("{other}"),
+    }
+}

@@ -49,22 +49,30 @@ macro_rules! later {
     };
 }
 
-/// Evaluates a call of wasmtime-wasi with its context, or yields the errno for a descriptor that is no file.
+/// Evaluates a call of wasmtime-wasi with its context, or yields the errno for a descriptor that is no file. Calls
+/// which tell about the host's file system ask for the guest's bytes and for what replaces the host's part.
 macro_rules! on_file {
-    ($caller:ident, $fd:expr, |$context:ident, $memory:ident| $call:expr) => {{
+    ($caller:ident, $fd:expr, |$context:ident, $memory:ident| $call:expr) => {
+        on_file!($caller, $fd, |$context, bytes, _reproducible| {
+            let $memory = &mut wiggle::GuestMemory::Unshared(bytes);
+            $call
+        })
+    };
+    ($caller:ident, $fd:expr, |$context:ident, $bytes:ident, $reproducible:ident| $call:expr) => {{
         let Some(wasmtime::Extern::Memory(memory)) = $caller.get_export("memory") else {
             wasmtime::bail!("the guest exports no memory named `memory`, which every WASI call needs");
         };
         // What a call may copy out of the guest; wasmtime's own default per store.
         let fuel = wasmtime::AsContextMut::as_context_mut(&mut $caller).hostcall_fuel();
-        let (bytes, data) = memory.data_and_store_mut(&mut $caller);
+        let ($bytes, data) = memory.data_and_store_mut(&mut $caller);
         let host = data.host();
         if let Err(errno) = $crate::link::wasmtime::may_be_file(host, $fd) {
             return Ok(errno.code());
         }
-        let Some($context) = host.wasi.files.context()? else { return Ok($crate::abi::errno::Errno::BadF.code()) };
+        let Some(($context, $reproducible)) = host.wasi.files.parts()? else {
+            return Ok($crate::abi::errno::Errno::BadF.code());
+        };
         $context.set_hostcall_fuel(fuel);
-        let $memory = &mut wiggle::GuestMemory::Unshared(bytes);
         $call
     }};
 }

@@ -1,5 +1,7 @@
 //! Descriptors from 3 up to where sockets start: wasmtime-wasi's files.
 
+pub(crate) mod reproducible;
+
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use wasmtime_wasi::{
@@ -9,6 +11,8 @@ use wasmtime_wasi::{
 
 use super::Environment;
 use crate::{abi::errno::Errno, frozen::Unfreezable, sockets::FIRST_SOCKET};
+
+use reproducible::Reproducible;
 
 /// The first descriptor of a file; preopened directories come first.
 pub(crate) const FIRST_FILE: i32 = 3;
@@ -31,6 +35,22 @@ pub struct Directory {
     pub guest: String,
     /// What the guest may do there.
     pub access: Access,
+}
+
+/// What a guest is told about its files besides their names, types and content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileView {
+    /// What the host's file system tells.
+    #[default]
+    Host,
+    /// The same on every machine and in every run, for snapshots. Directories are listed in the order of their names'
+    /// bytes. Files have the numbers 1, 2, 3 and so on, as the guest meets them: what is the same file has the same
+    /// number. All are on device 1 with one link each, and directories have size 0. What a guest changes in a directory
+    /// is seen, except for the times that it sets.
+    Reproducible {
+        /// The time of every file, in nanoseconds since the Unix epoch.
+        time: u64,
+    },
 }
 
 /// A directory which cannot be opened.
@@ -58,12 +78,17 @@ impl Directory {
 pub(crate) struct Files {
     environment: Arc<Environment>,
     context: Option<Box<WasiP1Ctx>>,
+    reproducible: Option<Reproducible>,
     looked_for_directory: bool,
 }
 
 impl Files {
     pub(crate) fn new(environment: Arc<Environment>) -> Self {
-        Self { environment, context: None, looked_for_directory: false }
+        let reproducible = match environment.files {
+            FileView::Host => None,
+            FileView::Reproducible { time } => Some(Reproducible::new(time)),
+        };
+        Self { environment, context: None, reproducible, looked_for_directory: false }
     }
 
     /// Whether a guest without directories looked for one: a hint for the user if it fails later.
@@ -73,6 +98,11 @@ impl Files {
 
     /// wasmtime-wasi's context; `None` if no directory is open, for then no descriptor can be a file.
     pub(crate) fn context(&mut self) -> wasmtime::Result<Option<&mut WasiP1Ctx>> {
+        Ok(self.parts()?.map(|(context, _)| context))
+    }
+
+    /// wasmtime-wasi's context, and what replaces the host's part in its answers.
+    pub(crate) fn parts(&mut self) -> wasmtime::Result<Option<(&mut WasiP1Ctx, Option<&mut Reproducible>)>> {
         if self.environment.dirs.is_empty() {
             self.looked_for_directory = true;
             return Ok(None);
@@ -80,7 +110,7 @@ impl Files {
         if self.context.is_none() {
             self.context = Some(Box::new(open(&self.environment)?));
         }
-        Ok(self.context.as_deref_mut())
+        Ok(self.context.as_deref_mut().map(|context| (context, self.reproducible.as_mut())))
     }
 
     /// What a guest has opened, closed or moved since its start cannot be kept for it. There is no list of its

@@ -10,8 +10,8 @@ use std::{
 
 use prewasm_artifact::{Artifact, sha256};
 use prewasm_ext_http::{
-    Access, Clock, DirectoryError, Draw, Environment, Host, HostOptions, HostView, Inbound, Input, Network, Outbound,
-    OutboundPolicy, Output, Random, Seed, Upcoming, Varied,
+    Access, Clock, DirectoryError, Draw, Environment, FileView, Host, HostOptions, HostView, Inbound, Input, Network,
+    Outbound, OutboundPolicy, Output, Random, Seed, Upcoming, Varied,
 };
 use wasmtime::{Caller, component::ResourceTable};
 use wasmtime_wasi::{
@@ -19,6 +19,7 @@ use wasmtime_wasi::{
 };
 
 use super::{
+    component_files::ComponentFiles,
     guard::{Guard, Guarded},
     guest_output::GuestOutput,
 };
@@ -30,6 +31,8 @@ use crate::{
 };
 
 const NANOSECONDS: u64 = 1_000_000_000;
+/// In nanoseconds.
+const MICROSECOND: u64 = 1_000;
 
 /// The seed of a program's random numbers: always the same, and another for each program. A snapshot of a snapshot must
 /// not draw the bytes which are in it already.
@@ -38,14 +41,17 @@ fn seed(artifact: &Artifact) -> u64 {
     hash.as_bytes().iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
-/// What a core module may see: declared inputs, a standing clock, and random numbers which are always the same.
+/// What a core module may see: declared inputs, files which look the same everywhere, a standing clock, and random
+/// numbers which are always the same.
 pub(crate) fn environment(artifact: &Artifact, inputs: &Inputs, variation: Variation) -> Environment {
-    let realtime = inputs.realtime.saturating_add(variation.realtime_ahead);
+    let time = |seconds: u64| seconds.saturating_mul(NANOSECONDS);
     Environment {
         args: inputs.args.clone(),
         env: inputs.env.clone(),
         dirs: inputs.dirs.clone(),
-        clock: Clock::Fixed(realtime.saturating_mul(NANOSECONDS)),
+        // What times are told of files is the build's, whatever the clock is varied to.
+        files: FileView::Reproducible { time: time(inputs.realtime) },
+        clock: Clock::Fixed(time(inputs.realtime.saturating_add(variation.realtime_ahead))),
         random: Random::Seeded(Seed { number: seed(artifact), start: variation.random_start, varied: variation.draws }),
     }
 }
@@ -123,6 +129,7 @@ impl Guarded for ModuleState {
 pub(crate) struct ComponentState {
     wasi: WasiCtx,
     table: ResourceTable,
+    pub(super) files: ComponentFiles,
     guard: Guard,
 }
 
@@ -159,7 +166,8 @@ impl ComponentState {
                 source: std::io::Error::other(error),
             })?;
         }
-        Ok(Self { wasi: builder.build(), table: ResourceTable::new(), guard })
+        let files = ComponentFiles::new(inputs.realtime);
+        Ok(Self { wasi: builder.build(), table: ResourceTable::new(), files, guard })
     }
 }
 
@@ -195,16 +203,31 @@ impl HostWallClock for StandingClock {
     }
 }
 
-/// Advances by a microsecond per reading, as [`Clock::Fixed`] does for core modules.
+/// Advances with each reading, by as much as that of [`Clock::Fixed`] does for core modules: by a nanosecond in the
+/// first microsecond, and then by a microsecond.
 #[derive(Default)]
 struct CountingClock(AtomicU64);
 
 impl HostMonotonicClock for CountingClock {
     fn resolution(&self) -> u64 {
-        1_000
+        1
     }
 
     fn now(&self) -> u64 {
-        (self.0.fetch_add(1, Ordering::Relaxed) + 1) * 1_000
+        let readings = self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if readings <= MICROSECOND { readings } else { (readings - MICROSECOND + 1).saturating_mul(MICROSECOND) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_components_clock_starts_slowly() {
+        let clock = CountingClock::default();
+        let readings: Vec<_> = (0..1_500).map(|_| clock.now()).collect();
+        assert_eq!((readings[0], readings[1], readings[999]), (1, 2, 1_000));
+        assert_eq!((readings[1_000], readings[1_499]), (2_000, 501_000), "as a module's clock");
     }
 }

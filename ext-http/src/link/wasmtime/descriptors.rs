@@ -70,7 +70,13 @@ pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry,
         }),
         DescriptorCall::FilestatGet => later!(linker, entry, |caller, fd: i32, out: i32| match fd {
             FIRST_FILE..FIRST_SOCKET => {
-                on_file!(caller, fd, |context, memory| files::fd_filestat_get(context, memory, fd, out).await)
+                on_file!(caller, fd, |context, bytes, reproducible| match reproducible {
+                    Some(reproducible) => reproducible.stat(context, bytes, fd, out).await,
+                    None => {
+                        let memory = &mut wiggle::GuestMemory::Unshared(bytes);
+                        files::fd_filestat_get(context, memory, fd, out).await
+                    }
+                })
             }
             _ => {
                 let (mut memory, host) = parts(&mut caller)?;

@@ -8,7 +8,11 @@ use crate::{
     host::HostView,
     imports::{Entry, FileCall},
     sockets::FIRST_SOCKET,
+    wasi::files::reproducible::{GuestPath, ReadDirectory},
 };
+
+/// Of `oflags`.
+const OFLAG_CREAT: i32 = 1;
 
 pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry, call: FileCall) -> Result<()> {
     match call {
@@ -35,12 +39,44 @@ pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry,
         }
         FileCall::FdPread => file!(linker, entry, fd_pread(fd, iovecs: i32, count: i32, offset: i64, out: i32)),
         FileCall::FdPwrite => file!(linker, entry, fd_pwrite(fd, iovecs: i32, count: i32, offset: i64, out: i32)),
-        FileCall::FdReaddir => file!(linker, entry, fd_readdir(fd, buffer: i32, length: i32, cookie: i64, out: i32)),
+        FileCall::FdReaddir => {
+            later!(linker, entry, |caller, fd: i32, buffer: i32, length: i32, cookie: i64, out: i32| {
+                on_file!(caller, fd, |context, bytes, reproducible| match reproducible {
+                    Some(reproducible) => {
+                        let call = ReadDirectory { fd, buffer, length, cookie, out };
+                        reproducible.read_directory(context, bytes, call).await
+                    }
+                    None => {
+                        let memory = &mut wiggle::GuestMemory::Unshared(bytes);
+                        files::fd_readdir(context, memory, fd, buffer, length, cookie, out).await
+                    }
+                })
+            })
+        }
         FileCall::FdSeek => file!(linker, entry, fd_seek(fd, offset: i64, whence: i32, out: i32)),
         FileCall::FdSync => file!(linker, entry, fd_sync(fd)),
-        FileCall::PathCreateDirectory => file!(linker, entry, path_create_directory(fd, path: i32, length: i32)),
+        FileCall::PathCreateDirectory => later!(linker, entry, |caller, fd: i32, path: i32, length: i32| {
+            on_file!(caller, fd, |context, bytes, reproducible| {
+                let memory = &mut wiggle::GuestMemory::Unshared(bytes);
+                let errno = files::path_create_directory(context, memory, fd, path, length).await?;
+                if let Some(reproducible) = reproducible.filter(|_| errno == 0) {
+                    reproducible.created(context, bytes, GuestPath { fd, flags: 0, path, length }).await?;
+                }
+                Ok(errno)
+            })
+        }),
         FileCall::PathFilestatGet => {
-            file!(linker, entry, path_filestat_get(fd, flags: i32, path: i32, length: i32, out: i32))
+            later!(linker, entry, |caller, fd: i32, flags: i32, path: i32, length: i32, out: i32| {
+                on_file!(caller, fd, |context, bytes, reproducible| match reproducible {
+                    Some(reproducible) => {
+                        reproducible.stat_at(context, bytes, GuestPath { fd, flags, path, length }, out).await
+                    }
+                    None => {
+                        let memory = &mut wiggle::GuestMemory::Unshared(bytes);
+                        files::path_filestat_get(context, memory, fd, flags, path, length, out).await
+                    }
+                })
+            })
         }
         FileCall::PathFilestatSetTimes => {
             file!(linker, entry, path_filestat_set_times(fd, flags: i32, path: i32, length: i32, atime: i64, mtime: i64, fst_flags: i32))
@@ -70,8 +106,14 @@ pub(super) fn define<T: HostView>(linker: &mut Linker<T>, entry: &'static Entry,
         // The descriptor is the third argument here.
         FileCall::PathSymlink => {
             later!(linker, entry, |caller, path: i32, length: i32, fd: i32, new_path: i32, new_length: i32| {
-                on_file!(caller, fd, |context, memory| {
-                    files::path_symlink(context, memory, path, length, fd, new_path, new_length).await
+                on_file!(caller, fd, |context, bytes, reproducible| {
+                    let memory = &mut wiggle::GuestMemory::Unshared(bytes);
+                    let errno = files::path_symlink(context, memory, path, length, fd, new_path, new_length).await?;
+                    if let Some(reproducible) = reproducible.filter(|_| errno == 0) {
+                        let link = GuestPath { fd, flags: 0, path: new_path, length: new_length };
+                        reproducible.created(context, bytes, link).await?;
+                    }
+                    Ok(errno)
                 })
             })
         }
@@ -96,16 +138,28 @@ struct PathOpen {
 /// Opens a file; one whose descriptor would be a socket's is closed again.
 async fn open_path<T: HostView>(mut caller: Caller<'_, T>, open: PathOpen) -> Result<i32> {
     let PathOpen { fd, dirflags, path, length, oflags, base, inheriting, fdflags, out } = open;
-    on_file!(caller, fd, |context, memory| {
-        let errno =
+    on_file!(caller, fd, |context, bytes, reproducible| {
+        let target = GuestPath { fd, flags: dirflags, path, length };
+        // Only who numbers files wants to know of new ones.
+        let new_file = match reproducible {
+            Some(reproducible) if oflags & OFLAG_CREAT != 0 && target.file(context, bytes).await?.is_none() => {
+                Some(reproducible)
+            }
+            _ => None,
+        };
+        let memory = &mut wiggle::GuestMemory::Unshared(&mut *bytes);
+        let mut errno =
             files::path_open(context, memory, fd, dirflags, path, length, oflags, base, inheriting, fdflags, out)
                 .await?;
         if errno == 0 {
             let opened = memory.read(wiggle::GuestPtr::<u32>::new(out.cast_unsigned()))?.cast_signed();
             if opened >= FIRST_SOCKET {
                 files::fd_close(context, memory, opened).await?;
-                return Ok(Errno::MFile.code());
+                errno = Errno::MFile.code();
             }
+        }
+        if let Some(reproducible) = new_file {
+            reproducible.created(context, bytes, target).await?;
         }
         Ok(errno)
     })
