@@ -6,6 +6,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+pub(crate) use initial::Constants;
 pub(crate) use memory::{MemoryImage, image};
 pub(crate) use value::Value;
 

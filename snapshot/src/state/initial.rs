@@ -9,8 +9,6 @@ use crate::program::Program;
 
 /// Bytes of a page, unless the memory says otherwise.
 const PAGE: u64 = 65_536;
-/// How far a constant is followed from global to global: linkers write none that goes farther than one.
-const MAX_DEPTH: u32 = 16;
 
 impl State {
     /// The state of a new instance before anything of it has run, without its tables; `None` if that depends on
@@ -19,11 +17,12 @@ impl State {
         if program.imported_memories > 0 {
             return None;
         }
+        let constants = Constants::of(program);
         let mut contents: Vec<Vec<u8>> = vec![Vec::new(); program.memories.len()];
         for data in &program.data {
             let DataKind::Active { memory_index, offset_expr } = &data.kind else { continue };
             let ty = program.memories.get(*memory_index as usize)?;
-            let start = evaluate(program, offset_expr, MAX_DEPTH)?.address()?;
+            let start = constants.evaluate(offset_expr)?.address()?;
             let end = start.checked_add(data.data.len() as u64).filter(|end| *end <= bytes(*ty))?;
             let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
             let content = &mut contents[*memory_index as usize];
@@ -32,9 +31,10 @@ impl State {
         }
         let memories = program.memories.iter().zip(contents);
         let mut globals = BTreeMap::new();
-        for (index, global) in (program.imported_globals..).zip(&program.globals) {
+        for (index, (global, value)) in (program.imported_globals..).zip(program.globals.iter().zip(&constants.globals))
+        {
             if global.ty.mutable {
-                globals.insert(index, evaluate(program, &global.init_expr, MAX_DEPTH)?);
+                globals.insert(index, (*value)?);
             }
         }
         Some(Self {
@@ -52,7 +52,7 @@ fn bytes(ty: MemoryType) -> u64 {
 
 impl Value {
     /// As an address; offsets are unsigned.
-    fn address(self) -> Option<u64> {
+    pub(crate) fn address(self) -> Option<u64> {
         match self {
             Self::I32(value) => Some(u64::from(value.cast_unsigned())),
             Self::I64(value) => Some(value.cast_unsigned()),
@@ -61,35 +61,52 @@ impl Value {
     }
 }
 
-/// The value of a constant expression which needs no import and makes no object.
-fn evaluate(program: &Program<'_>, expression: &ConstExpr<'_>, depth: u32) -> Option<Value> {
-    let mut stack = Vec::new();
-    for operator in expression.get_operators_reader() {
-        let value = match operator.ok()? {
-            Operator::I32Const { value } => Value::I32(value),
-            Operator::I64Const { value } => Value::I64(value),
-            Operator::F32Const { value } => Value::F32(value.bits()),
-            Operator::F64Const { value } => Value::F64(value.bits()),
-            Operator::V128Const { value } => Value::V128(value.i128().cast_unsigned()),
-            Operator::RefNull { .. } => Value::Null,
-            Operator::RefFunc { function_index } => Value::Function(function_index),
-            Operator::GlobalGet { global_index } => {
-                let depth = depth.checked_sub(1)?;
-                let global = program.globals.get(global_index.checked_sub(program.imported_globals)? as usize)?;
-                evaluate(program, &global.init_expr, depth)?
-            }
-            Operator::I32Add => i32s(&mut stack, i32::wrapping_add)?,
-            Operator::I32Sub => i32s(&mut stack, i32::wrapping_sub)?,
-            Operator::I32Mul => i32s(&mut stack, i32::wrapping_mul)?,
-            Operator::I64Add => i64s(&mut stack, i64::wrapping_add)?,
-            Operator::I64Sub => i64s(&mut stack, i64::wrapping_sub)?,
-            Operator::I64Mul => i64s(&mut stack, i64::wrapping_mul)?,
-            Operator::End => break,
-            _ => return None,
-        };
-        stack.push(value);
+/// What constant expressions can refer to.
+pub(crate) struct Constants {
+    imported_globals: u32,
+    /// What each global of the module starts with; `None` if that depends on an import, or is an object.
+    pub(crate) globals: Vec<Option<Value>>,
+}
+
+impl Constants {
+    /// Evaluates the globals, each once: one refers only to those before it.
+    pub(crate) fn of(program: &Program<'_>) -> Self {
+        let mut constants = Self { imported_globals: program.imported_globals, globals: Vec::new() };
+        for global in &program.globals {
+            let value = constants.evaluate(&global.init_expr);
+            constants.globals.push(value);
+        }
+        constants
     }
-    stack.pop()
+
+    /// The value of a constant expression which needs no import and makes no object.
+    pub(crate) fn evaluate(&self, expression: &ConstExpr<'_>) -> Option<Value> {
+        let mut stack = Vec::new();
+        for operator in expression.get_operators_reader() {
+            let value = match operator.ok()? {
+                Operator::I32Const { value } => Value::I32(value),
+                Operator::I64Const { value } => Value::I64(value),
+                Operator::F32Const { value } => Value::F32(value.bits()),
+                Operator::F64Const { value } => Value::F64(value.bits()),
+                Operator::V128Const { value } => Value::V128(value.i128().cast_unsigned()),
+                Operator::RefNull { .. } => Value::Null,
+                Operator::RefFunc { function_index } => Value::Function(function_index),
+                Operator::GlobalGet { global_index } => {
+                    (*self.globals.get(global_index.checked_sub(self.imported_globals)? as usize)?)?
+                }
+                Operator::I32Add => i32s(&mut stack, i32::wrapping_add)?,
+                Operator::I32Sub => i32s(&mut stack, i32::wrapping_sub)?,
+                Operator::I32Mul => i32s(&mut stack, i32::wrapping_mul)?,
+                Operator::I64Add => i64s(&mut stack, i64::wrapping_add)?,
+                Operator::I64Sub => i64s(&mut stack, i64::wrapping_sub)?,
+                Operator::I64Mul => i64s(&mut stack, i64::wrapping_mul)?,
+                Operator::End => break,
+                _ => return None,
+            };
+            stack.push(value);
+        }
+        stack.pop()
+    }
 }
 
 fn i32s(stack: &mut Vec<Value>, operation: impl Fn(i32, i32) -> i32) -> Option<Value> {
