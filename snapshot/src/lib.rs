@@ -19,6 +19,7 @@
 
 mod build;
 mod census;
+pub mod difference;
 mod freeze;
 mod initialize;
 mod options;
@@ -28,16 +29,20 @@ mod progress;
 mod provenance;
 mod report;
 mod sandbox;
+#[cfg(test)]
+mod schemas;
 mod state;
 mod verify;
 mod warm_up;
 
 pub use build::{BuildError, Snapshot, build};
+pub use difference::Difference;
 pub use freeze::{FreezeError, Unfreezable};
 pub use initialize::InitializeError;
 pub use options::{InitExport, Inputs, Limits, Options, Rename, RenameError, Stop, Until, UntilError};
 pub use preflight::{Objection, check};
 pub use progress::{Event, Progress, silent};
+pub use provenance::WASMTIME_VERSION;
 pub use report::{Freeze, Image, Init, Report, WarmUpAnswer};
 pub use sandbox::RunError;
 pub use verify::VerifyError;

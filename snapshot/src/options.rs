@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use bytes::Bytes;
 use prewasm_ext_http::{Directory, Pattern};
 
 use crate::warm_up::WarmUp;
@@ -137,6 +138,8 @@ pub struct Inputs {
     pub env: Vec<(String, String)>,
     /// Directories opened before the start.
     pub dirs: Vec<Directory>,
+    /// What can be read from standard input; `None` is at its end from the start.
+    pub stdin: Option<Bytes>,
     /// Whom it may call.
     pub outbound: Vec<Pattern>,
     /// What the realtime clock tells, in seconds since the Unix epoch.

@@ -1,6 +1,7 @@
 //! The custom section which tells where a snapshot comes from: what decides its content, and nothing of the machine it
 //! was made on.
 
+use prewasm_artifact::sha256;
 use prewasm_ext_http::Access;
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::{
 /// Version of the JSON in the section.
 const SCHEMA_VERSION: u32 = 1;
 /// The engine which ran the program. Its crate does not tell; a test compares with the manifest.
-pub(crate) const WASMTIME_VERSION: &str = "48.0.8";
+pub const WASMTIME_VERSION: &str = "48.0.8";
 
 /// Fields in a fixed order, and no maps: the same build gives the same bytes.
 #[derive(Serialize)]
@@ -34,6 +35,8 @@ struct Provenance<'a> {
     /// Names only: values may be secrets.
     env: Vec<&'a str>,
     dirs: Vec<Dir<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdin_sha256: Option<String>,
     realtime: u64,
 }
 
@@ -76,6 +79,7 @@ pub(crate) fn provenance(plan: &Plan<'_>) -> serde_json::Result<Vec<u8>> {
         args: &inputs.args,
         env: inputs.env.iter().map(|(name, _)| name.as_str()).collect(),
         dirs: dirs.collect(),
+        stdin_sha256: inputs.stdin.as_deref().map(|content| sha256([content]).to_string()),
         realtime: inputs.realtime,
     })
 }

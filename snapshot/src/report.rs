@@ -16,6 +16,7 @@ use crate::{
 
 /// The outcome of a build.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Version of this structure as JSON.
@@ -41,10 +42,13 @@ pub struct Report {
     pub imports_used: Vec<String>,
     /// How many imports there are.
     pub imports: usize,
+    /// Whether this is the result of a former build, kept in a cache.
+    pub from_cache: bool,
 }
 
 /// The run of the program up to its stop point.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Init {
     /// The function that was run.
@@ -55,6 +59,7 @@ pub struct Init {
 
 /// A program frozen while it ran.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Freeze {
     /// The import in whose call it was stopped.
@@ -79,6 +84,7 @@ pub struct Freeze {
 
 /// A request which a server answered before it was frozen.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WarmUpAnswer {
     /// Method and target.
@@ -91,6 +97,7 @@ pub struct WarmUpAnswer {
 
 /// A binary in figures.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
     /// Its size.
@@ -125,6 +132,7 @@ impl Report {
             output: Image::of(&verified.output),
             imports_used: imports_used(&verified.output),
             imports: verified.output.imports().len(),
+            from_cache: false,
         }
     }
 }

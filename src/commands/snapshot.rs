@@ -136,6 +136,7 @@ impl SnapshotArgs {
                 args,
                 env: self.guest.env(),
                 dirs: self.guest.directories(Access::ReadOnly),
+                stdin: None,
                 outbound: self.guest.outbound(),
                 realtime: source_date_epoch()?,
             },
