@@ -35,14 +35,14 @@ Single-value options can also be set as PREWASM_<OPTION>, except for those that 
 may see or do.
 
 Exit codes: 0 done; 1 failure of prewasm or the system; 2 usage or configuration; 3 input rejected;
-4 guest failed; 5 verification failed; 6 refused by policy. `run` passes on the guest's own code;
-134 is a trap, 124 the time limit.";
+4 guest failed; 5 verification failed, or files differ; 6 refused by policy. `run` passes on the
+guest's own code; 134 is a trap, 124 the time limit.";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a program's start-up once, and write the program as it is afterwards.
-    Snapshot(SnapshotArgs),
+    Snapshot(Box<SnapshotArgs>),
     /// Serve a program over HTTP, each request on a fresh instance.
     Serve(ServeArgs),
     /// Run a program on real sockets, as `wasmedge FILE` would.
@@ -81,7 +81,7 @@ mod tests {
         for verb in Cli::command().get_subcommands() {
             for arg in verb.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_positional()) {
                 let name = arg.get_long().unwrap_or_default();
-                let widens = ["dir", "env", "arg", "resolve"].contains(&name) || name.starts_with("allow-");
+                let widens = ["dir", "env", "arg", "resolve", "stdin"].contains(&name) || name.starts_with("allow-");
                 let is_single = arg.get_action().takes_values() && !matches!(arg.get_action(), clap::ArgAction::Append);
                 let expected = (is_single && !widens && name != "rename")
                     .then(|| format!("PREWASM_{}", name.to_uppercase().replace('-', "_")));

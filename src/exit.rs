@@ -13,6 +13,8 @@ use crate::output;
 pub enum Exit {
     /// What was asked for is done.
     Done,
+    /// Files which were compared differ.
+    Different,
     /// The code of a guest that was run.
     Guest(i32),
     /// A guest trapped: the code of a process that aborted, as `wasmtime` and `wasmedge` use it.
@@ -26,6 +28,7 @@ impl Exit {
     pub fn code(self) -> i32 {
         match self {
             Self::Done => 0,
+            Self::Different => Class::Verification as i32,
             // The system keeps the lowest byte only: a failure must not become a success.
             Self::Guest(code) if code != 0 && code & 0xff == 0 => 1,
             Self::Guest(code) => code,

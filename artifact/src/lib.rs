@@ -16,12 +16,14 @@ mod artifact;
 mod hash;
 mod imports;
 mod kind;
+mod private_folder;
 mod sections;
 mod write;
 
 pub use artifact::{Artifact, ArtifactError, Memory};
-pub use hash::{Sha256, sha256};
+pub use hash::{Sha256, sha256, sha256_of};
 pub use imports::{Family, Import, MARKER, PREVIEW1, ValueType};
 pub use kind::{HttpVersion, Kind};
+pub use private_folder::create_private_folder;
 pub use sections::{FROZEN_SECTION, SNAPSHOT_SECTION, append_section};
 pub use write::{WriteError, write_whole};

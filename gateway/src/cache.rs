@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prewasm_artifact::{Artifact, Kind, sha256, write_whole};
+use prewasm_artifact::{Artifact, Kind, create_private_folder, sha256, write_whole};
 use prewasm_ext_http::link::{self, LinkError};
 use wasmtime::{Engine, Module, Precompiled, component::Component};
 
@@ -141,7 +141,7 @@ impl CodeCache {
     /// # Errors
     /// If it cannot be created, or others may write to it.
     pub fn at(folder: &Path) -> io::Result<Self> {
-        create_private(folder)?;
+        create_private_folder(folder)?;
         Ok(Self { folder: Some(folder.to_owned()) })
     }
 
@@ -213,30 +213,6 @@ fn deserialize(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Code> {
         }
         None => wasmtime::bail!("this is not code compiled by Wasmtime"),
     }
-}
-
-/// Creates a folder with mode 0700, or checks that an existing one is a folder of ours which nobody else can write to.
-#[cfg(unix)]
-fn create_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let metadata = fs::symlink_metadata(folder)?;
-    // A file that we just made tells who we are, without a system call that needs unsafe code.
-    let probe = tempfile::tempfile_in(folder)?;
-    let is_ours = metadata.is_dir() && metadata.uid() == probe.metadata()?.uid();
-    if !is_ours || metadata.mode() & 0o077 != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the folder must be owned by you with mode 0700 (chmod 700)",
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn create_private(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
 }
 
 impl Code {

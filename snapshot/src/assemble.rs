@@ -1,4 +1,5 @@
-//! From a program at its stop point to the file: what it does by itself before it goes on, and our sections.
+//! From a program at its stop point to the file: how it is laid out, what it does by itself before it goes on, and our
+//! sections.
 
 use std::time::Duration;
 
@@ -10,10 +11,14 @@ use crate::{
     entropy::Entropy,
     freeze::Facts,
     host_calls::Asked,
+    layout::{self, LayoutError},
+    options::{Options, Strip},
     preflight::Plan,
     program::Program,
     prologue::{Prologue, PrologueError},
     provenance::{provenance, reseeded},
+    state::initial_states,
+    strip::{StripError, strip},
 };
 
 /// A program brought to its stop point.
@@ -49,16 +54,18 @@ pub(crate) struct Assembled {
     pub(crate) facts: Option<Facts>,
     /// What each instance fills with random bytes of its own.
     pub(crate) reseeded: Vec<Reseed>,
-    pub(crate) environment: EnvironmentSeen,
+    pub(crate) environment: Seen,
+    pub(crate) preopens: Seen,
 }
 
-/// Which environment variables a snapshot sees.
+/// Whose environment variables, or whose directories, a snapshot sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub enum EnvironmentSeen {
+pub enum Seen {
     /// Those of its host: it has not asked for them yet.
     Fresh,
-    /// Those of its host: it reads them again before it goes on. What it has made of the earlier ones stays.
+    /// Those of its host: it asks for them again before it goes on. What it has made of the earlier ones stays.
     ReadAgain,
     /// Those of the build.
     Frozen,
@@ -70,6 +77,15 @@ pub enum AssembleError {
     /// The prologue does not fit.
     #[error(transparent)]
     Prologue(#[from] PrologueError),
+    /// The program cannot be stripped.
+    #[error(transparent)]
+    Strip(#[from] StripError),
+    /// The content of its memories cannot be laid out.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Stripped and laid out, it would start with something else: a fault of ours.
+    #[error("the content of its memories has changed while it was laid out; this is a bug")]
+    Content,
     /// A section of ours cannot be written down.
     #[error("cannot encode what the snapshot tells about itself")]
     Encode(#[from] serde_json::Error),
@@ -77,35 +93,54 @@ pub enum AssembleError {
 
 /// Puts the snapshot together.
 pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, AssembleError> {
-    let Built { mut wasm, time, asked, entropy, how } = built;
+    let Built { wasm, time, asked, entropy, how } = built;
+    let options = plan.options;
+    let mut wasm = rewrite(wasm, options)?;
     let reseeded = entropy.reseed(&reseeded(plan.artifact));
     let (mut frozen, facts) = match how {
         How::Initialized => (None, None),
         How::Frozen { frozen, facts } => (Some(frozen), Some(facts)),
     };
-    let has_read_environment = frozen.as_ref().map_or(asked.has_read_environment(), |frozen| frozen.environment_read);
     let mut prologue = Prologue::default();
     match &mut frozen {
         // Only a host that knows of frozen programs can run it: it also does this.
         Some(frozen) if !frozen.host.is_portable() => frozen.reseed(reseeded.clone()),
         _ => prologue.reseed.clone_from(&reseeded),
     }
-    if has_read_environment && !plan.artifact.kind().is_component() {
+    let (mut environment, mut preopens) = (Seen::Fresh, Seen::Fresh);
+    if !plan.artifact.kind().is_component() {
         let program = Program::parse(&wasm).map_err(|_| PrologueError)?;
-        prologue.read_environment = Prologue::environment_reader(&program);
+        let seen = |is_read_again| if is_read_again { Seen::ReadAgain } else { Seen::Frozen };
+        if frozen.as_ref().map_or(asked.has_read_environment(), |frozen| frozen.environment_read) {
+            environment = seen(prologue.read_environment(&program));
+        }
+        if asked.has_read_preopens() {
+            preopens = seen(prologue.read_preopens(&program));
+        }
     }
-    let environment = match (has_read_environment, prologue.read_environment) {
-        (false, _) => EnvironmentSeen::Fresh,
-        (true, Some(_)) => EnvironmentSeen::ReadAgain,
-        (true, None) => EnvironmentSeen::Frozen,
-    };
     if !prologue.is_empty() {
         wasm = prologue.inject(&wasm, plan.artifact.imports())?;
     }
     append_section(&mut wasm, SNAPSHOT_SECTION, &provenance(plan, &reseeded)?);
     if let Some(frozen) = &mut frozen {
-        frozen.environment_read = environment == EnvironmentSeen::Frozen;
+        frozen.environment_read = environment == Seen::Frozen;
         append_section(&mut wasm, FROZEN_SECTION, &frozen.to_section()?);
     }
-    Ok(Assembled { wasm, time, asked, entropy, facts, reseeded, environment })
+    Ok(Assembled { wasm, time, asked, entropy, facts, reseeded, environment, preopens })
+}
+
+/// Strips the program and lays out its memories, neither of which may change what an instance starts with.
+fn rewrite(wasm: Vec<u8>, options: &Options) -> Result<Vec<u8>, AssembleError> {
+    let stripped = match options.strip {
+        Strip::Nothing => wasm.clone(),
+        Strip::Unreachable => strip(&wasm)?,
+    };
+    let rewritten = layout::apply(&stripped, options.layout)?;
+    let memories = |wasm: &[u8]| {
+        initial_states(wasm).map(|states| states.into_iter().map(|state| state.memories).collect::<Vec<_>>())
+    };
+    if rewritten != wasm && memories(&rewritten) != memories(&wasm) {
+        return Err(AssembleError::Content);
+    }
+    Ok(rewritten)
 }

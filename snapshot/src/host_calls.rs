@@ -29,6 +29,11 @@ impl Asked {
     pub(crate) fn has_read_environment(&self) -> bool {
         self.counts.contains_key(READS_ENVIRONMENT)
     }
+
+    /// Whether it has looked which directories it was given.
+    pub(crate) fn has_read_preopens(&self) -> bool {
+        self.counts.contains_key("wasi_snapshot_preview1.fd_prestat_get")
+    }
 }
 
 /// What a run has asked for.

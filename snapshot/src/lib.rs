@@ -21,6 +21,7 @@ mod assemble;
 mod build;
 mod census;
 mod code;
+pub mod difference;
 mod entropy;
 mod freeze;
 mod host_calls;
@@ -36,6 +37,8 @@ mod provenance;
 mod regions;
 mod report;
 mod sandbox;
+#[cfg(test)]
+mod schemas;
 mod secrets;
 mod sections;
 mod shadow_stack;
@@ -47,21 +50,24 @@ mod types;
 mod verify;
 mod warm_up;
 
-pub use assemble::{AssembleError, EnvironmentSeen};
+pub use assemble::{AssembleError, Seen};
 pub use build::{BuildError, Snapshot, build};
+pub use difference::Difference;
 pub use entropy::EntropyError;
 pub use freeze::{FreezeError, Unfreezable};
 pub use initialize::InitializeError;
 pub use layout::{Layout, LayoutError, UnknownLayout};
 pub use options::{
-    EntropyPolicy, InitExport, Inputs, Limits, Options, Rename, RenameError, Stop, Until, UntilError, Verification,
+    EntropyPolicy, InitExport, Inputs, Limits, Options, Rename, RenameError, Sizes, Stop, Strip, Until, UntilError,
+    Verification,
 };
 pub use preflight::{Objection, check};
 pub use progress::{Event, Progress, silent};
 pub use prologue::PrologueError;
+pub use provenance::WASMTIME_VERSION;
 pub use report::{Comparison, Dependent, EntropyReport, Freeze, Image, Init, Part, Report, WarmUpAnswer};
 pub use sandbox::RunError;
-pub use secrets::{Finding, Findings, SecretRules, SecretsFound, token_rules};
+pub use secrets::{Finding, Findings, SecretRules, SecretsFound, scan as scan_for_secrets, token_rules};
 pub use sizes::{FileSizes, InitialData, InitialMemory, InitialRange};
 pub use strip::StripError;
 pub use verify::VerifyError;

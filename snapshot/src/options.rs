@@ -2,9 +2,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use bytes::Bytes;
 use prewasm_ext_http::{Access, Directory, Pattern};
 
-use crate::{secrets::SecretRules, warm_up::WarmUp};
+use crate::{layout::Layout, secrets::SecretRules, warm_up::WarmUp};
 
 /// How to make a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -25,10 +26,36 @@ pub struct Options {
     pub limits: Limits,
     /// Which random bytes may be in the snapshot.
     pub entropy: EntropyPolicy,
+    /// How the content of memories is cut into data segments.
+    pub layout: Layout,
+    /// Which sizes of the result are told.
+    pub sizes: Sizes,
+    /// Whether code goes which only the start-up could reach.
+    pub strip: Strip,
     /// Whether the snapshot is compared with the program.
     pub verification: Verification,
     /// Which secrets are looked for in the snapshot.
     pub secrets: SecretRules,
+}
+
+/// Which sizes of a snapshot are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sizes {
+    /// The file's.
+    #[default]
+    File,
+    /// Compressed, too, which takes a second for each ten megabytes.
+    Compressed,
+}
+
+/// Whether code goes which nothing can reach any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strip {
+    /// It stays: function bodies are those of the program, byte for byte.
+    #[default]
+    Nothing,
+    /// Functions, types and segments go, and debug information with them.
+    Unreachable,
 }
 
 /// Whether a snapshot is compared with the program it was made of.
@@ -165,6 +192,8 @@ pub struct Inputs {
     pub env: Vec<(String, String)>,
     /// Directories opened before the start.
     pub dirs: Vec<Directory>,
+    /// What can be read from standard input; `None` is at its end from the start.
+    pub stdin: Option<Bytes>,
     /// Whom it may call.
     pub outbound: Vec<Pattern>,
     /// What the realtime clock tells, in seconds since the Unix epoch.

@@ -30,8 +30,8 @@ use crate::{
 pub(crate) struct Prologue {
     /// These parts of memory are filled with random bytes.
     pub(crate) reseed: Vec<Reseed>,
-    /// This function is called, which reads the environment anew.
-    pub(crate) read_environment: Option<u32>,
+    /// These functions are called, which read anew what a library has kept.
+    pub(crate) calls: Vec<u32>,
 }
 
 /// The module cannot be given a prologue: a fault of ours.
@@ -48,17 +48,34 @@ const CODE: u8 = 10;
 const BEHIND_START: [u8; 4] = [9, 12, CODE, 11];
 
 /// wasi-libc's function which reads the environment, and forgets what it had read before.
-const READ_ENVIRONMENT: &str = "__wasilibc_initialize_environ";
+const READ_ENVIRONMENT: [&str; 1] = ["__wasilibc_initialize_environ"];
+/// wasi-libc's functions which forget the directories given to the program, and look them up.
+const READ_PREOPENS: [&str; 2] = ["__wasilibc_reset_preopens", "__wasilibc_populate_preopens"];
 
 impl Prologue {
-    /// The function which would read the environment anew, if the program tells by its `name` section where it is.
-    pub(crate) fn environment_reader(program: &Program<'_>) -> Option<u32> {
-        let function = program.function_named(READ_ENVIRONMENT)?;
-        (*program.signature(function) == Signature::default()).then_some(function)
+    /// Has the environment read anew, and tells whether the program's `name` section says how.
+    pub(crate) fn read_environment(&mut self, program: &Program<'_>) -> bool {
+        self.call_all(program, &READ_ENVIRONMENT)
+    }
+
+    /// Has the directories looked up anew, and tells whether the program's `name` section says how.
+    pub(crate) fn read_preopens(&mut self, program: &Program<'_>) -> bool {
+        self.call_all(program, &READ_PREOPENS)
+    }
+
+    fn call_all(&mut self, program: &Program<'_>, names: &[&str]) -> bool {
+        let function = |name: &&str| {
+            let function = program.function_named(name)?;
+            (*program.signature(function) == Signature::default()).then_some(function)
+        };
+        let functions: Option<Vec<_>> = names.iter().map(function).collect();
+        let is_known = functions.is_some();
+        self.calls.extend(functions.unwrap_or_default());
+        is_known
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.reseed.is_empty() && self.read_environment.is_none()
+        self.reseed.is_empty() && self.calls.is_empty()
     }
 
     /// Puts itself in front of a module with these imports.
@@ -105,7 +122,7 @@ impl Prologue {
                 Instruction::End,
             ]);
         }
-        instructions.extend(self.read_environment.map(Instruction::Call));
+        instructions.extend(self.calls.iter().copied().map(Instruction::Call));
         instructions.extend(target.function().map(Instruction::Call));
         instructions.push(Instruction::End);
         for instruction in &instructions {

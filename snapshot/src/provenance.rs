@@ -1,19 +1,19 @@
 //! The custom section which tells where a snapshot comes from: what decides its content, and nothing of the machine it
 //! was made on.
 
-use prewasm_artifact::Artifact;
+use prewasm_artifact::{Artifact, sha256};
 use prewasm_ext_http::{Access, Reseed};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    options::{InitExport, Rename},
+    options::{InitExport, Rename, Strip},
     preflight::{Method, Plan},
 };
 
 /// Version of the JSON in the section.
 const SCHEMA_VERSION: u32 = 1;
 /// The engine which ran the program. Its crate does not tell; a test compares with the manifest.
-pub(crate) const WASMTIME_VERSION: &str = "48.0.8";
+pub const WASMTIME_VERSION: &str = "48.0.8";
 
 /// Fields in a fixed order, and no maps: the same build gives the same bytes.
 #[derive(Serialize)]
@@ -35,7 +35,11 @@ struct Provenance<'a> {
     /// Names only: values may be secrets.
     env: Vec<&'a str>,
     dirs: Vec<Dir<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdin_sha256: Option<String>,
     realtime: u64,
+    layout: String,
+    strip: bool,
     /// Hash keys, which each instance draws anew.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     reseeded: &'a [Reseed],
@@ -97,7 +101,10 @@ pub(crate) fn provenance(plan: &Plan<'_>, reseeded: &[Reseed]) -> serde_json::Re
         args: &inputs.args,
         env: inputs.env.iter().map(|(name, _)| name.as_str()).collect(),
         dirs: dirs.collect(),
+        stdin_sha256: inputs.stdin.as_deref().map(|content| sha256([content]).to_string()),
         realtime: inputs.realtime,
+        layout: plan.options.layout.to_string(),
+        strip: plan.options.strip == Strip::Unreachable,
         reseeded,
     })
 }

@@ -8,12 +8,15 @@ use prewasm_artifact::Artifact;
 use serde::Serialize;
 
 use crate::{
-    assemble::EnvironmentSeen,
+    assemble::Seen,
     census::{census, imports_used},
     freeze::{Compared, ENTRY, Facts},
+    options::Sizes,
     preflight::{Method, Plan},
+    program::Program,
     provenance::WASMTIME_VERSION,
     secrets::{Finding, Findings},
+    sizes::{FileSizes, InitialData},
     state::Place,
     verify::Verified,
     warm_up::Answer,
@@ -23,6 +26,7 @@ pub use entropy::{Dependent, EntropyReport, Part};
 
 /// The outcome of a build.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Version of this structure as JSON.
@@ -44,7 +48,9 @@ pub struct Report {
     /// What looks like a secret of the build machine, and was allowed.
     pub secrets: Vec<Finding>,
     /// Whose environment variables it sees.
-    pub environment: EnvironmentSeen,
+    pub environment: Seen,
+    /// Whose directories it sees.
+    pub directories: Seen,
     /// How it was frozen, unless it was stopped at the end of its init function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
@@ -52,14 +58,23 @@ pub struct Report {
     pub input: Image,
     /// The program after.
     pub output: Image,
+    /// The sizes of the file in transit, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transit: Option<FileSizes>,
+    /// What the memory of an instance starts with; none for a component.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_data: Option<InitialData>,
     /// Imports which can still be reached; for a component, all.
     pub imports_used: Vec<String>,
     /// How many imports there are.
     pub imports: usize,
+    /// Whether this is the result of a former build, kept in a cache.
+    pub from_cache: bool,
 }
 
 /// The run of the program up to its stop point.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Init {
     /// The function that was run.
@@ -70,6 +85,7 @@ pub struct Init {
 
 /// A program frozen while it ran.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Freeze {
     /// The import in whose call it was stopped.
@@ -93,6 +109,7 @@ pub struct Freeze {
 
 /// A frozen program and the original, run side by side from the stop point on: they did the same.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Comparison {
     /// Host calls which both made, with the same arguments.
@@ -109,6 +126,7 @@ impl Comparison {
 
 /// A request which a server answered before it was frozen.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WarmUpAnswer {
     /// Method and target.
@@ -121,6 +139,7 @@ pub struct WarmUpAnswer {
 
 /// A binary in figures.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
     /// Its size.
@@ -160,11 +179,20 @@ impl Report {
             entropy: EntropyReport::of(assembled, region),
             secrets: secrets.listed,
             environment: assembled.environment,
+            directories: assembled.preopens,
             freeze: assembled.facts.as_ref().map(Freeze::of),
             input: Image::of(plan.artifact),
             output: Image::of(&verified.output),
+            transit: (plan.options.sizes == Sizes::Compressed).then(|| FileSizes::of(verified.output.bytes())),
+            initial_data: Program::parse(verified.output.bytes())
+                .ok()
+                .filter(|_| !verified.output.kind().is_component())
+                .map(|program| {
+                    InitialData::of(&program, |memory, offset| region(&Place { memory, offset, length: 0 }))
+                }),
             imports_used: imports_used(&verified.output),
             imports: verified.output.imports().len(),
+            from_cache: false,
         }
     }
 }
@@ -218,16 +246,19 @@ impl fmt::Display for Report {
         for secret in &self.secrets {
             writeln!(f, "  secret       {secret}, as was allowed")?;
         }
-        match self.environment {
-            EnvironmentSeen::Fresh => {}
-            EnvironmentSeen::ReadAgain => {
-                writeln!(f, "  environment  has been read: it is read again when the program goes on")?;
-            }
-            EnvironmentSeen::Frozen => {
-                writeln!(f, "  environment  has been read: later it sees the variables of this build")?;
+        for (what, seen) in [("environment ", self.environment), ("directories ", self.directories)] {
+            match seen {
+                Seen::Fresh => {}
+                Seen::ReadAgain => {
+                    writeln!(f, "  {what} of the build was seen; it is asked for again when the program goes on")?
+                }
+                Seen::Frozen => writeln!(f, "  {what} of the build was seen, and will be later, too")?,
             }
         }
         writeln!(f, "  size         {} -> {} bytes", input.bytes, output.bytes)?;
+        if let Some(FileSizes { gzip, brotli, .. }) = self.transit {
+            writeln!(f, "  in transit   {gzip} bytes with gzip, {brotli} with brotli")?;
+        }
         writeln!(f, "  data         {} -> {} bytes", input.initialized_bytes, output.initialized_bytes)?;
         writeln!(f, "  segments     {} -> {}", input.data_segments, output.data_segments)?;
         writeln!(f, "  memory       {} -> {} pages", input.memory_pages, output.memory_pages)?;

@@ -106,6 +106,7 @@ pub fn token_rules() -> BTreeSet<&'static str> {
 
 /// A secret in a snapshot. The secret itself is not in here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// `env:NAME`, or the kind of token.
@@ -133,6 +134,7 @@ impl fmt::Display for Finding {
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Findings {
     /// The first of them, by place: those which are not allowed, then those which are.
@@ -180,7 +182,7 @@ impl Findings {
     ///
     /// # Errors
     /// [`SecretsFound`], if there is any.
-    pub(crate) fn judge(&self) -> Result<(), SecretsFound> {
+    pub fn judge(&self) -> Result<(), SecretsFound> {
         if self.refused == 0 {
             return Ok(());
         }
@@ -195,7 +197,7 @@ impl Findings {
 ///
 /// # Errors
 /// If one of them cannot be parsed, although both were validated.
-pub(crate) fn scan(input: &Artifact, output: &Artifact, rules: &SecretRules) -> wasmparser::Result<Findings> {
+pub fn scan(input: &Artifact, output: &Artifact, rules: &SecretRules) -> wasmparser::Result<Findings> {
     let after = modules(output.bytes())?;
     let pieces = pieces(output.bytes(), &after)?;
     let search = Search::new(&rules.environment);

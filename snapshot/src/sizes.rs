@@ -25,6 +25,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// The size of a file as it is and compressed, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FileSizes {
     /// As it is.

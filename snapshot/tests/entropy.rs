@@ -6,9 +6,7 @@ mod building;
 
 use building::snapshot_with;
 use prewasm_artifact::Artifact;
-use prewasm_snapshot::{
-    BuildError, EntropyError, EntropyPolicy, EnvironmentSeen, Options, Snapshot, Stop, Until, build, silent,
-};
+use prewasm_snapshot::{BuildError, EntropyError, EntropyPolicy, Options, Seen, Snapshot, Stop, Until, build, silent};
 
 /// Keeps its keys as Rust's standard library does: 16 bytes at 1024, of which the first half is counted up for each map.
 /// Two maps were made, with keys at 2048 and 2064. `BODY` comes before the marker.
@@ -130,13 +128,13 @@ fn the_time_is_told() {
 #[test]
 fn the_environment_is_read_again_where_the_function_for_it_is_known() {
     let body = "(call $__wasilibc_initialize_environ)";
-    assert_eq!(frozen(body, EntropyPolicy::HashKeys).expect("freezes").report.environment, EnvironmentSeen::ReadAgain);
-    assert_eq!(initialized(body).expect("runs").report.environment, EnvironmentSeen::ReadAgain);
+    assert_eq!(frozen(body, EntropyPolicy::HashKeys).expect("freezes").report.environment, Seen::ReadAgain);
+    assert_eq!(initialized(body).expect("runs").report.environment, Seen::ReadAgain);
     let body = "(drop (call $environ (i32.const 0) (i32.const 4)))";
     let nameless = KEYS.replace("BODY", body).replace("$__wasilibc_initialize_environ", "$other");
     let options = Options { until: Until::Stop(Stop::Marker), ..Options::default() };
-    assert_eq!(snapshot_with(&nameless, &options).expect("freezes").report.environment, EnvironmentSeen::Frozen);
-    assert_eq!(frozen("", EntropyPolicy::HashKeys).expect("freezes").report.environment, EnvironmentSeen::Fresh);
+    assert_eq!(snapshot_with(&nameless, &options).expect("freezes").report.environment, Seen::Frozen);
+    assert_eq!(frozen("", EntropyPolicy::HashKeys).expect("freezes").report.environment, Seen::Fresh);
 }
 
 #[test]

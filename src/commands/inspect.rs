@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use prewasm_artifact::{Artifact, Family, HttpVersion, Import, Kind, PREVIEW1};
 use prewasm_ext_http::{Frozen, FrozenError, imports};
-use prewasm_snapshot::Options;
+use prewasm_snapshot::{Difference, Options};
 use serde::Serialize;
 
 use crate::{
@@ -20,31 +20,60 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// Options of `inspect`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  prewasm inspect app.wasm\n  prewasm inspect app.wasm --format json")]
+#[command(after_help = "\
+With `--diff`, tells where the first byte is that is not the same, and what differs: provenance, sections, memories,
+globals, functions, imports and exports. Exit code 0: the files are the same; 5: they differ.
+
+Examples:
+  prewasm inspect app.wasm
+  prewasm inspect app.wasm --format json
+  prewasm inspect --diff old.snap.wasm new.snap.wasm")]
 pub struct InspectArgs {
     /// The module or component, binary or text; `-` is standard input.
     file: PathBuf,
+    /// With `--diff`, the file to compare with.
+    #[arg(requires = "diff")]
+    other: Option<PathBuf>,
+    /// Tell how two files differ.
+    #[arg(long, requires = "other")]
+    diff: bool,
     /// The form of the answer.
     #[arg(long, value_enum, default_value_t, env = "PREWASM_FORMAT", hide_env_values = true)]
     format: Format,
 }
 
-/// Tells what a file is.
+/// Tells what a file is, or how two differ.
 pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     let artifact = Artifact::read(&args.file)?;
+    if let Some(other) = &args.other {
+        return diff(&artifact, &Artifact::read(other)?, args.format);
+    }
     let inspection = Inspection::of(&artifact);
     let text = match args.format {
         Format::Text => inspection.text(&artifact),
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&inspection).context("cannot encode the answer");
-            json.map_err(|error| Failure::new(Class::Ours, error))? + "\n"
-        }
+        Format::Json => json(&inspection)?,
     };
     output::result(&text)?;
     Ok(Exit::Done)
 }
 
+fn diff(a: &Artifact, b: &Artifact, format: Format) -> Result<Exit, Failure> {
+    let difference = Difference::between(a, b);
+    let text = match format {
+        Format::Text => format!("{difference}\n"),
+        Format::Json => json(&difference)?,
+    };
+    output::result(&text)?;
+    Ok(if difference.same { Exit::Done } else { Exit::Different })
+}
+
+fn json(answer: &impl Serialize) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(answer).context("cannot encode the answer");
+    Ok(json.map_err(|error| Failure::new(Class::Ours, error))? + "\n")
+}
+
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct Inspection {
     schema_version: u32,
@@ -65,13 +94,16 @@ struct Inspection {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct Stop {
     until: String,
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     listeners: Vec<SocketAddr>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct MemoryPages {
     minimum: u64,
@@ -79,9 +111,11 @@ struct MemoryPages {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct ImportRow {
     import: String,
+    #[cfg_attr(test, schemars(with = "String"))]
     family: Family,
     provided: bool,
     /// Why it is not provided.
@@ -89,6 +123,7 @@ struct ImportRow {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Verb {
     verb: &'static str,
     works: bool,
@@ -249,5 +284,26 @@ fn run_reason(kind: Kind) -> Option<&'static str> {
         Kind::Reactor => Some("it exports no `_start`"),
         Kind::Component => Some("it exports no `wasi:cli/run`"),
         Kind::Precompiled => Some(NEEDS_TRUST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path};
+
+    use schemars::generate::SchemaSettings;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_is_that_of_the_type() {
+        let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+        let schema = generator.into_root_schema_for::<Inspection>().to_value();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/inspect.schema.json");
+        if env::var_os("BLESS").is_some() {
+            fs::write(&path, json(&schema).expect("JSON")).expect("writable");
+        }
+        let found: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("readable")).expect("JSON");
+        assert_eq!(found, schema, "run the tests with BLESS=1");
     }
 }

@@ -1,6 +1,6 @@
 //! Patterns of the outbound allow list, in Spin's notation.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, ops::Range, str::FromStr};
 
 use ipnet::IpNet;
 
@@ -37,10 +37,10 @@ impl fmt::Display for Scheme {
 pub struct Pattern {
     scheme: Option<Scheme>,
     host: HostPattern,
-    ports: std::ops::Range<u32>,
+    ports: Range<u32>,
 }
 
-const ALL_PORTS: std::ops::Range<u32> = 0..65536;
+const ALL_PORTS: Range<u32> = 0..65536;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
@@ -94,6 +94,39 @@ impl FromStr for Pattern {
     }
 }
 
+/// As it could have been written; ports are always named.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, ports: Range { start, end } } = self;
+        match scheme {
+            Some(scheme) => write!(f, "{scheme}://{host}")?,
+            None => write!(f, "*://{host}")?,
+        }
+        match *start + 1 == *end {
+            true => write!(f, ":{start}"),
+            false if self.ports == ALL_PORTS => f.write_str(":*"),
+            false => write!(f, ":{start}..{end}"),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Name(name) => f.write_str(name),
+            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
+            Self::Network(network) => {
+                let text = match network.prefix_len() == network.max_prefix_len() {
+                    true => network.addr().to_string(),
+                    false => network.to_string(),
+                };
+                if text.contains(':') { write!(f, "[{text}]") } else { f.write_str(&text) }
+            }
+        }
+    }
+}
+
 /// Splits at the last colon, unless that is inside of the brackets of an IPv6 address.
 fn split_port(rest: &str) -> (&str, Option<&str>) {
     match rest.rsplit_once(':') {
@@ -102,7 +135,7 @@ fn split_port(rest: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn parse_ports(port: Option<&str>, scheme: Option<Scheme>) -> Option<std::ops::Range<u32>> {
+fn parse_ports(port: Option<&str>, scheme: Option<Scheme>) -> Option<Range<u32>> {
     let single = |port: u16| u32::from(port)..u32::from(port) + 1;
     match (port, scheme) {
         (None, Some(Scheme::Http)) => Some(single(80)),
@@ -220,5 +253,21 @@ mod tests {
         assert!(matches!(error("http://a.b/path"), PatternError::Path(_)));
         assert!(matches!(error("tcp://a.b"), PatternError::Port(_)));
         assert!(matches!(error("tcp://a.b:9..3"), PatternError::Port(_)));
+    }
+
+    #[test]
+    fn what_is_printed_is_the_same_pattern() {
+        for text in [
+            "*://*:*",
+            "https://api.example.com",
+            "udp://8.8.8.8:53",
+            "tcp://10.0.0.0/8:1..9",
+            "http://[::1]:8000",
+            "tcp://[fe80::/10]:65535",
+            "*://*.example.com:80",
+        ] {
+            let pattern: Pattern = text.parse().expect("valid pattern");
+            assert_eq!(pattern.to_string().parse(), Ok(pattern), "{text}");
+        }
     }
 }

@@ -50,7 +50,9 @@ impl Freezer<'_> {
     /// Whether the program can be run again at all, and would find everything as before.
     pub(super) fn is_comparable(&self) -> bool {
         let options = self.sandbox.options;
-        options.inputs.is_repeatable() && (options.warm_ups.is_empty() || *self.stop == Stop::Accept)
+        options.inputs.is_repeatable()
+            // Nobody tells how much of it was read.
+            && options.inputs.stdin.is_none() && (options.warm_ups.is_empty() || *self.stop == Stop::Accept)
     }
 
     /// Runs both.

@@ -12,6 +12,7 @@ use crate::{
 
 /// What depends on random bytes and on the time.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EntropyReport {
     /// Calls for random bytes; 0 for a component, where nobody counts.
@@ -31,6 +32,7 @@ pub struct EntropyReport {
 
 /// What depends on something.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Dependent {
     /// Whether it is known at all: a run which may change something outside is not made twice.
@@ -49,6 +51,7 @@ pub struct Dependent {
 
 /// A part of a memory.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
     /// Where it starts.

@@ -1,6 +1,7 @@
 //! What a program sees while it is initialized: the same on every machine and at any time.
 
 use std::{
+    io::Cursor,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,6 +17,7 @@ use prewasm_ext_http::{
 use wasmtime::{Caller, component::ResourceTable};
 use wasmtime_wasi::{
     Deterministic, FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+    p2::pipe::MemoryInputPipe,
 };
 
 use super::{
@@ -56,16 +58,23 @@ pub(crate) fn environment(artifact: &Artifact, inputs: &Inputs, variation: Varia
     }
 }
 
-/// No input, output to `progress`, and calls to those who are named.
+/// Declared input, output to `progress`, and calls to those who are named.
 pub(crate) fn host_options(inputs: &Inputs, progress: &Progress, inbound: Inbound) -> HostOptions {
     let policy = OutboundPolicy { allow: inputs.outbound.clone(), ..OutboundPolicy::default() };
     let output = || Output::Stream(Box::new(GuestOutput::new(progress)));
     HostOptions {
         extra_env: Box::new(Vec::new),
-        stdin: Input::Empty,
+        stdin: input(inputs),
         stdout: output(),
         stderr: output(),
         network: Network { inbound, outbound: Arc::new(Outbound::new(Arc::new(policy))) },
+    }
+}
+
+fn input(inputs: &Inputs) -> Input {
+    match &inputs.stdin {
+        None => Input::Empty,
+        Some(content) => Input::Stream(Box::new(Cursor::new(content.clone()))),
     }
 }
 
@@ -156,6 +165,9 @@ impl ComponentState {
             .secure_random(Deterministic::new(random_bytes("secure", seed)))
             .insecure_random(Deterministic::new(random_bytes("insecure", seed)))
             .insecure_random_seed(u128::from(seed));
+        if let Some(content) = &inputs.stdin {
+            builder.stdin(MemoryInputPipe::new(content.clone()));
+        }
         for directory in &inputs.dirs {
             let perms = match directory.access {
                 Access::ReadOnly => FsPerms::ReadOnly,

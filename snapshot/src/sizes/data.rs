@@ -17,6 +17,7 @@ const GAP: u64 = 4096;
 
 /// What a module's memories start with.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct InitialData {
     /// Whether Wasmtime, in its default settings, maps it copy-on-write: else each instance is filled by copying.
@@ -29,6 +30,7 @@ pub struct InitialData {
 
 /// What one memory starts with.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct InitialMemory {
     /// Its index.
@@ -47,6 +49,7 @@ pub struct InitialMemory {
 
 /// Content of a memory without long gaps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct InitialRange {
     /// The memory's index.
