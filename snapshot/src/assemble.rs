@@ -35,7 +35,10 @@ pub(crate) struct Built {
 /// How the program was brought there.
 #[derive(Debug)]
 pub(crate) enum How {
-    Initialized,
+    Initialized {
+        /// Constructors would have run again at each call, and do no more.
+        constructors_silenced: bool,
+    },
     Frozen {
         /// What the host must know to go on.
         frozen: Box<Frozen>,
@@ -56,6 +59,7 @@ pub(crate) struct Assembled {
     pub(crate) reseeded: Vec<Reseed>,
     pub(crate) environment: Seen,
     pub(crate) preopens: Seen,
+    pub(crate) constructors_silenced: bool,
 }
 
 /// Whose environment variables, or whose directories, a snapshot sees.
@@ -97,8 +101,12 @@ pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, Assem
     let options = plan.options;
     let mut wasm = rewrite(wasm, options)?;
     let reseeded = entropy.reseed(&reseeded(plan.artifact));
+    let mut constructors = false;
     let (mut frozen, facts) = match how {
-        How::Initialized => (None, None),
+        How::Initialized { constructors_silenced } => {
+            constructors = constructors_silenced;
+            (None, None)
+        }
         How::Frozen { frozen, facts } => (Some(frozen), Some(facts)),
     };
     let mut prologue = Prologue::default();
@@ -126,7 +134,17 @@ pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, Assem
         frozen.environment_read = environment == Seen::Frozen;
         append_section(&mut wasm, FROZEN_SECTION, &frozen.to_section()?);
     }
-    Ok(Assembled { wasm, time, asked, entropy, facts, reseeded, environment, preopens })
+    Ok(Assembled {
+        wasm,
+        time,
+        asked,
+        entropy,
+        facts,
+        reseeded,
+        environment,
+        preopens,
+        constructors_silenced: constructors,
+    })
 }
 
 /// Strips the program and lays out its memories, neither of which may change what an instance starts with.

@@ -134,8 +134,8 @@ fn bring_to_stop(plan: &Plan<'_>, progress: &Progress) -> Result<Built, BuildErr
         Method::Init(init) => {
             let initialized = initialize::initialize(plan, init, progress)
                 .map_err(|source| BuildError::Initialize { origin: origin(), source })?;
-            let Initialized { wasm, time, asked, entropy } = initialized;
-            Ok(Built { wasm, time, asked, entropy, how: How::Initialized })
+            let Initialized { wasm, time, asked, entropy, constructors_silenced } = initialized;
+            Ok(Built { wasm, time, asked, entropy, how: How::Initialized { constructors_silenced } })
         }
         Method::Freeze(stop) => {
             let program = freeze::freeze(plan, stop, progress)

@@ -32,6 +32,7 @@ use wasmtime::{Instance, Linker, Module, Store};
 use crate::{
     entropy::{self, Dependence, Entropy, Observed, Variation},
     host_calls::Asked,
+    names::Names,
     options::{Stop, Verification},
     preflight::Plan,
     program::Program,
@@ -48,6 +49,7 @@ use watched::{Stopped, Watched};
 pub(crate) use compare::Compared;
 pub(crate) use writer::keeps_export;
 
+use capture::{Capture, Frame};
 use compare::Left;
 
 /// A program frozen while it ran.
@@ -69,6 +71,8 @@ pub(crate) struct Facts {
     /// The import in whose call it was stopped.
     pub(crate) stopped_in: String,
     pub(crate) frames: usize,
+    /// Names of the innermost functions which wait.
+    pub(crate) stack: Vec<String>,
     pub(crate) continuation_bytes: usize,
     pub(crate) lost_debug_info: bool,
     /// Bytes of the shadow stack which no function used any more; they are zero now.
@@ -212,6 +216,7 @@ impl Freezer<'_> {
         };
         let facts = Facts {
             frames: capture.frames.len(),
+            stack: stack(&program, &capture),
             continuation_bytes: written.continuation_bytes,
             lost_debug_info: written.lost_debug_info,
             cleared_stack,
@@ -325,6 +330,14 @@ impl Freezer<'_> {
             Stop::Marker | Stop::Import { .. } => "that function must be called on its way; look at what it printed",
         }
     }
+}
+
+/// What the functions are called which wait, the innermost first.
+fn stack(program: &Program<'_>, capture: &Capture) -> Vec<String> {
+    const MAX_NAMED: usize = 64;
+    let names = Names::of(program);
+    let name = |frame: &Frame| names.function(frame.function).unwrap_or_else(|| format!("function {}", frame.function));
+    capture.frames.iter().take(MAX_NAMED).map(name).collect()
 }
 
 /// How the guest and its client ended.

@@ -16,6 +16,7 @@ use wasmtime::{
 use wasmtime_wizer::{ComponentContext, ModuleContext, WasmtimeWizer, Wizer};
 
 use crate::{
+    constructors,
     entropy::{self, Dependence, Drawn, Entropy, Fate, Observed, Origin, Variation},
     host_calls::Asked,
     options::InitExport,
@@ -41,6 +42,8 @@ pub(crate) struct Initialized {
     pub(crate) time: Duration,
     pub(crate) asked: Asked,
     pub(crate) entropy: Entropy,
+    /// Constructors would have run again at each call, and do no more.
+    pub(crate) constructors_silenced: bool,
 }
 
 /// Why a program could not be initialized.
@@ -104,6 +107,7 @@ struct Outcome {
     time: Duration,
     asked: Asked,
     draws: Vec<Draw>,
+    constructors_silenced: bool,
 }
 
 impl Run<'_> {
@@ -130,7 +134,8 @@ impl Run<'_> {
             has_read_realtime: first.asked.has_read_realtime,
         };
         let entropy = entropy::analyse(observed, options.inputs.is_repeatable().then_some(rerun)).await;
-        Ok(Initialized { wasm: first.wasm, time: first.time, asked: first.asked, entropy })
+        let Outcome { wasm, time, asked, constructors_silenced, .. } = first;
+        Ok(Initialized { wasm, time, asked, entropy, constructors_silenced })
     }
 
     async fn run_module(
@@ -160,14 +165,13 @@ impl Run<'_> {
         let instance = self.judge(&mut store, result)?;
         let (asked, draws) = (store.data().asked(), store.data().draws().to_vec());
         let mut state = WasmtimeWizer { store: &mut store, instance };
-        let wasm = self.wizer.snapshot(context, &mut state).await.map_err(InitializeError::Record)?;
-        let states = initial_states(&wasm).map(|mut states| {
-            if let (Ok(program), [state]) = (Program::parse(self.artifact.bytes()), states.as_mut_slice()) {
-                shadow_stack::clear(&program, state);
-            }
-            states
-        });
-        Ok(Outcome { wasm, states, time, asked, draws })
+        let mut wasm = self.wizer.snapshot(context, &mut state).await.map_err(InitializeError::Record)?;
+        if let Ok(program) = Program::parse(self.artifact.bytes()) {
+            shadow_stack::clear_initial(&program, &mut wasm);
+        }
+        let constructors_silenced = constructors::silence(&mut wasm);
+        let states = initial_states(&wasm);
+        Ok(Outcome { wasm, states, time, asked, draws, constructors_silenced })
     }
 
     /// What a program prints is told once.
@@ -202,7 +206,8 @@ impl Run<'_> {
         if self.imports("wasi:clocks/wall-clock") {
             entropy.time = Some(repeat(Variation::time()).await);
         }
-        Ok(Initialized { wasm: first.wasm, time: first.time, asked: first.asked, entropy })
+        let Outcome { wasm, time, asked, constructors_silenced, .. } = first;
+        Ok(Initialized { wasm, time, asked, entropy, constructors_silenced })
     }
 
     fn imports(&self, interface: &str) -> bool {
@@ -244,7 +249,8 @@ impl Run<'_> {
         let wasm = self.wizer.snapshot_component(context, &mut access).await.map_err(InitializeError::Record)?;
         access.finish().map_err(InitializeError::Record)?;
         let states = initial_states(&wasm);
-        Ok(Outcome { wasm, states, time, asked: Asked::default(), draws: Vec::new() })
+        let (asked, draws) = (Asked::default(), Vec::new());
+        Ok(Outcome { wasm, states, time, asked, draws, constructors_silenced: false })
     }
 
     /// Tells why the run failed; after one that did not, the store is ready for reading out its state.

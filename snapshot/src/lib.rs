@@ -21,6 +21,7 @@ mod assemble;
 mod build;
 mod census;
 mod code;
+mod constructors;
 pub mod difference;
 mod entropy;
 mod freeze;

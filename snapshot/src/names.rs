@@ -42,6 +42,16 @@ impl<'a> Names<'a> {
         self.functions.get(&index).map(|name| readable(name))
     }
 
+    /// The index of the function which has this name.
+    pub(crate) fn function_called(&self, name: &str) -> Option<u32> {
+        self.functions.iter().find(|(_, found)| **found == name).map(|(index, _)| *index)
+    }
+
+    /// Whether some function's name ends so.
+    pub(crate) fn has_function_ending(&self, end: &str) -> bool {
+        self.functions.values().any(|name| name.ends_with(end))
+    }
+
     /// The index of the global which has this name.
     pub(crate) fn global_called(&self, name: &str) -> Option<u32> {
         self.globals.iter().find(|(_, found)| **found == name).map(|(index, _)| *index)
@@ -84,6 +94,8 @@ mod tests {
         assert_eq!(names.function(0).as_deref(), Some("imported"));
         assert_eq!(names.function(1).as_deref(), Some("std::io::read"));
         assert_eq!(names.function(2), None);
+        assert_eq!(names.function_called("imported"), Some(0));
+        assert!(names.has_function_ending("ported") && !names.has_function_ending("import"));
         assert_eq!(names.global_called("__stack_pointer"), Some(0));
         assert_eq!(names.data(0), Some(".rodata"));
     }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{
-    BinaryReader, BlockType, CompositeInnerType, CustomSectionReader, Data, Element, Export, FromReader, FunctionBody,
-    Global, MemoryType, Name, NameSectionReader, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
+    BlockType, CompositeInnerType, CustomSectionReader, Data, Element, Export, FromReader, FunctionBody, Global,
+    MemoryType, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
 };
 
-use crate::state::Constants;
+use crate::{names::Names, state::Constants};
 
 /// What has to be known of the module to read its state.
 #[derive(Clone, Copy, Debug)]
@@ -192,16 +192,11 @@ impl<'a> Program<'a> {
         self.function_type(self.function_types[function as usize])
     }
 
-    /// The function with this name in the `name` section.
-    pub(crate) fn function_named(&self, name: &str) -> Option<u32> {
-        let (_, section) = self.customs.iter().find(|(_, section)| section.name() == "name")?;
-        for subsection in NameSectionReader::new(BinaryReader::new(section.data(), 0)) {
-            if let Ok(Name::Function(names)) = subsection {
-                let named = names.into_iter().filter_map(Result::ok).find(|naming| naming.name == name)?;
-                return (named.index < self.functions()).then_some(named.index);
-            }
-        }
-        None
+    /// The function with this name in the `name` section, if it takes and gives nothing and is not imported.
+    pub(crate) fn procedure_called(&self, names: &Names<'_>, name: &str) -> Option<u32> {
+        let index = names.function_called(name)?;
+        let is_own = (self.imported_functions..self.functions()).contains(&index);
+        (is_own && *self.signature(index) == Signature::default()).then_some(index)
     }
 
     /// What a block takes and leaves.

@@ -21,7 +21,8 @@ use wasmparser::{ExternalKind, Payload};
 use crate::{
     code::{is_debug_info, new_code},
     freeze::ENTRY,
-    program::{Program, Signature},
+    names::Names,
+    program::Program,
     types::Types,
 };
 
@@ -64,11 +65,8 @@ impl Prologue {
     }
 
     fn call_all(&mut self, program: &Program<'_>, names: &[&str]) -> bool {
-        let function = |name: &&str| {
-            let function = program.function_named(name)?;
-            (*program.signature(function) == Signature::default()).then_some(function)
-        };
-        let functions: Option<Vec<_>> = names.iter().map(function).collect();
+        let known = Names::of(program);
+        let functions: Option<Vec<_>> = names.iter().map(|name| program.procedure_called(&known, name)).collect();
         let is_known = functions.is_some();
         self.calls.extend(functions.unwrap_or_default());
         is_known

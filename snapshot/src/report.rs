@@ -81,6 +81,8 @@ pub struct Init {
     pub function: String,
     /// How long it took, instantiation included, in microseconds.
     pub microseconds: u64,
+    /// Constructors, which would have run again at each call of an export, do nothing any more.
+    pub constructors_silenced: bool,
 }
 
 /// A program frozen while it ran.
@@ -92,6 +94,8 @@ pub struct Freeze {
     pub stopped_in: String,
     /// Functions which had called and waited for the return.
     pub frames: usize,
+    /// What they are called, the innermost first; at most 64 of them.
+    pub stack: Vec<String>,
     /// Size of the functions which go on where those waited.
     pub continuation_bytes: usize,
     /// Bytes of the shadow stack which were left behind by functions that had returned, and are zero now.
@@ -174,7 +178,11 @@ impl Report {
             wasmtime: WASMTIME_VERSION,
             kind: plan.artifact.kind().name(),
             until,
-            init: Init { function, microseconds: u64::try_from(assembled.time.as_micros()).unwrap_or(u64::MAX) },
+            init: Init {
+                function,
+                microseconds: u64::try_from(assembled.time.as_micros()).unwrap_or(u64::MAX),
+                constructors_silenced: assembled.constructors_silenced,
+            },
             host_calls: assembled.asked.counts.clone(),
             entropy: EntropyReport::of(assembled, region),
             secrets: secrets.listed,
@@ -207,6 +215,7 @@ impl Freeze {
         Self {
             stopped_in: facts.stopped_in.clone(),
             frames: facts.frames,
+            stack: facts.stack.clone(),
             continuation_bytes: facts.continuation_bytes,
             cleared_stack_bytes: facts.cleared_stack,
             lost_debug_info: facts.lost_debug_info,
