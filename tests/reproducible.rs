@@ -10,6 +10,8 @@ use program::{Folder, finish, sample};
 /// Samples which are not snapshotted as they are: a component without an init function, and a client which needs
 /// somebody to talk to before it waits for connections.
 const LEFT_OUT: [&str; 2] = ["component-hello", "socket-calls"];
+/// Samples which would not be snapshotted without a flag.
+const DRAWS_RANDOM_BYTES: [&str; 1] = ["own-generator"];
 /// Up to this many bytes a sample is compiled within a second or two, even without optimization.
 const SMALL: u64 = 115_000;
 /// How often each small sample is snapshotted, unless `PREWASM_ROUNDS` says how often each sample is.
@@ -42,6 +44,9 @@ fn snapshot(name: &str, round: usize) -> Vec<u8> {
     let home = folder.path(&format!("home-{round}"));
     let (language, zone) = (LANGUAGES[round % LANGUAGES.len()], ZONES[round % ZONES.len()]);
     let mut command = folder.command(["snapshot", "app.wasm", "-o", "out.wasm", "--report", "report.json"]);
+    if DRAWS_RANDOM_BYTES.contains(&name) {
+        command.arg("--allow-frozen-entropy");
+    }
     command.env("HOME", &home).env("LANG", language).env("LC_ALL", language).env("TZ", zone);
     command.env(format!("CANARY_{round}"), &canary).env("USER", &canary);
     let run = finish(&mut command, b"");

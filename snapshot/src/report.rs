@@ -258,10 +258,8 @@ impl fmt::Display for Report {
         for (what, seen) in [("environment ", self.environment), ("directories ", self.directories)] {
             match seen {
                 Seen::Fresh => {}
-                Seen::ReadAgain => {
-                    writeln!(f, "  {what} of the build was seen; it is asked for again when the program goes on")?
-                }
-                Seen::Frozen => writeln!(f, "  {what} of the build was seen, and will be later, too")?,
+                Seen::ReadAgain => writeln!(f, "  {what} looked at; the program looks again when it goes on")?,
+                Seen::Frozen => writeln!(f, "  {what} looked at; later the program sees those of this build")?,
             }
         }
         writeln!(f, "  size         {} -> {} bytes", input.bytes, output.bytes)?;

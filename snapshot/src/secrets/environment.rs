@@ -149,7 +149,7 @@ mod tests {
             ("POSTGRES_PASSWORD", "postgres"),
             ("SSL_KEY", "/etc/ssl/private/server.key"),
             ("PWD", "/builds/group/app-2"),
-            ("PATH", "/root/.cargo/bin:/usr/local/bin:/usr/bin"),
+            ("PATH", "/opt/cargo/bin:/usr/local/bin:/usr/bin"),
             ("LS_COLORS", "rs=0:di=01;34:ln=01;36:*.tar=01;31"),
             ("LANG", "C.UTF-8"),
             ("TERM", "xterm-256color"),
