@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use prewasm_artifact::Artifact;
-use prewasm_snapshot::{Options, build, silent};
+use prewasm_snapshot::{Layout, Options, Strip, build, silent};
 use wasmtime::{Cache, CacheConfig};
 
 use crate::{
@@ -45,7 +45,8 @@ pub(crate) fn all(case: &Case, folder: &Path) -> anyhow::Result<Vec<Builder>> {
 
 /// Sets of options of ours which are compared: a line each.
 fn variants(common: &Options) -> Vec<(&'static str, Options)> {
-    vec![("prewasm", common.clone())]
+    let small = Options { layout: Layout::Wire, strip: Strip::Unreachable, ..common.clone() };
+    vec![("prewasm", common.clone()), ("prewasm --optimize wire --strip", small)]
 }
 
 impl Builder {

@@ -29,7 +29,7 @@ const PROGRAM_NAME: &str = "main.wasm";
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The program runs in a world of its own: what is not declared is empty, the realtime clock stands
-at SOURCE_DATE_EPOCH (seconds, or else 0), and random numbers follow a fixed seed. The same input
+at SOURCE_DATE_EPOCH (seconds, or else 0), and random numbers follow from its hash. The same input
 and options give the same bytes, on every machine. Nothing is written if the result would hold
 random bytes, except for hash keys, or what looks like a secret of this machine.
 
