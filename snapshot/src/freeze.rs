@@ -209,7 +209,7 @@ impl Freezer<'_> {
         let frozen_subject = self.compile(&frozen_program)?;
         check::check(self.sandbox, self.artifact, &frozen_subject, &capture).await?;
         let compared = if self.sandbox.options.verification == Verification::Compare && self.is_comparable() {
-            let left = Left { host: &host, random_position };
+            let left = Left { host: &host, random_position, time };
             Some(self.compare(&subject, &frozen_subject, left).await?)
         } else {
             None
@@ -387,6 +387,11 @@ pub enum Unfreezable {
     /// The host has called the program again from inside of a host call.
     #[error("the host has called into the program while a host call was under way")]
     Reentered,
+    /// It has asked how much there is, and not yet read it.
+    #[error(
+        "it has made room for what it is about to read, and another host may have more\n  hint: stop it before it asks for the size, or afterwards"
+    )]
+    HalfRead,
     /// Code of more than one instance waits.
     #[error("code of several instances is running")]
     SeveralInstances,

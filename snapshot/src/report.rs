@@ -112,7 +112,7 @@ pub struct Freeze {
 }
 
 /// A frozen program and the original, run side by side from the stop point on: they did the same.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Comparison {

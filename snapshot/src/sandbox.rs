@@ -21,7 +21,8 @@ pub(crate) use component_linker::component_linker;
 pub(crate) use guard::{Guard, Guarded, Paused};
 pub(crate) use surroundings::{ComponentState, ModuleState, environment, host_options};
 
-use guard::{Expired, Ticker};
+pub(crate) use guard::Expired;
+use guard::Ticker;
 
 /// Why a program did not do what it was run for.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +148,12 @@ impl<'a> Sandbox<'a> {
     }
 
     pub(crate) fn guard(&self) -> Guard {
-        Guard::new(self.options.limits.memory, self.options.limits.timeout)
+        self.guard_for(self.options.limits.timeout)
+    }
+
+    /// Watches over a run of at most this long.
+    pub(crate) fn guard_for(&self, time: Duration) -> Guard {
+        Guard::new(self.options.limits.memory, time)
     }
 
     pub(crate) fn store<T: Guarded>(&self, state: T) -> Result<Store<T>, RunError> {
@@ -164,8 +170,13 @@ impl<'a> Sandbox<'a> {
     /// Gives up on a program which waits for the host; one that computes is stopped by its guard a little earlier,
     /// which can tell where.
     pub(crate) async fn within_limits<R>(&self, run: impl Future<Output = R>) -> Option<R> {
+        self.within(self.options.limits.timeout, run).await
+    }
+
+    /// The same for a run of at most this long.
+    pub(crate) async fn within<R>(&self, time: Duration, run: impl Future<Output = R>) -> Option<R> {
         const GRACE: Duration = Duration::from_millis(100);
-        tokio::time::timeout(self.options.limits.timeout.saturating_add(GRACE), run).await.ok()
+        tokio::time::timeout(time.saturating_add(GRACE), run).await.ok()
     }
 
     /// Ends all limits, so that the state of a stopped program can be read out.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use prewasm_artifact::{Artifact, append_section};
-use prewasm_snapshot::{Layout, Options, Snapshot, Stop, Until, build, silent};
+use prewasm_snapshot::{
+    BuildError, FreezeError, Layout, Options, Snapshot, Stop, Unfreezable, Until, Verification, build, silent,
+};
 use wasmparser::{Parser, Payload};
 
 fn freeze(wasm: Vec<u8>) -> Snapshot {
@@ -104,4 +106,61 @@ fn what_returned_functions_left_on_the_stack_is_gone() {
 fn other_ways_to_start_the_program_are_gone() {
     let frozen = Artifact::from_bytes("frozen", freeze(program(0)).wasm).expect("valid");
     assert_eq!(frozen.exports(), ["_start"]);
+}
+
+/// A program which calls the marker, and does `rest` then.
+fn goes_on(rest: &str) -> Artifact {
+    let text = format!(
+        r#"(module
+            (import "prewasm:marker" "here" (func $here))
+            (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+            (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func (export "_start") (call $here) {rest}))"#
+    );
+    Artifact::from_bytes("test", text.into()).expect("valid text")
+}
+
+#[test]
+fn a_frozen_program_is_run_beside_the_original() {
+    for (rest, calls, end) in [
+        ("(nop)", 1, "returned"),
+        ("(drop (call $yield)) (call $exit (i32.const 3))", 3, "exited with code 3"),
+        ("(loop $again (drop (call $yield)) (br $again))", 1_000, "would have gone on"),
+        ("(unreachable)", 1, "ended with: wasm trap: wasm `unreachable` instruction executed"),
+        // Both get the same random bytes and the same time.
+        (
+            "(drop (call $random (i32.const 0) (i32.const 40))) (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 64)))",
+            3,
+            "returned",
+        ),
+    ] {
+        let options = Options { until: Until::Stop(Stop::Marker), ..Options::default() };
+        let made = build(&goes_on(rest), &options, &silent()).unwrap_or_else(|error| panic!("{rest}: {error:?}"));
+        let compared = made.report.freeze.expect("frozen").compared.expect("it can be run twice");
+        assert_eq!((compared.host_calls, compared.end.as_str()), (calls, end), "{rest}");
+        let skipped = Options { verification: Verification::Skip, ..options };
+        let made = build(&goes_on(rest), &skipped, &silent()).expect("it freezes");
+        assert_eq!(made.report.freeze.expect("frozen").compared, None);
+    }
+}
+
+#[test]
+fn a_program_is_not_frozen_between_size_and_content() {
+    let program =
+        goes_on("(drop (call $sizes (i32.const 0) (i32.const 4))) (drop (call $environ (i32.const 8) (i32.const 64)))");
+    let until = |name: &str| Options {
+        until: format!("import:wasi_snapshot_preview1.{name}").parse().expect("a stop point"),
+        ..Options::default()
+    };
+    let result = build(&program, &until("environ_get"), &silent());
+    let Err(BuildError::Freeze { source: FreezeError::State { source, .. }, .. }) = result else {
+        panic!("{result:?}")
+    };
+    assert!(matches!(source, Unfreezable::HalfRead), "{source:?}");
+    build(&program, &until("environ_sizes_get"), &silent()).expect("it has asked for nothing yet");
 }

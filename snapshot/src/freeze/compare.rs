@@ -3,7 +3,7 @@
 //! Both get hosts which answer alike: the same clocks, the same random bytes, the same files. A server gets one more
 //! request. Compared are the host calls with their arguments, how the programs end, and what they hold then.
 
-use std::{cell::Cell, future::poll_fn, sync::atomic::Ordering, task::Poll};
+use std::{cell::Cell, future::poll_fn, sync::atomic::Ordering, task::Poll, time::Duration};
 
 use prewasm_ext_http::{
     Connector, HostState,
@@ -15,11 +15,11 @@ use wasmtime_wasi::I32Exit;
 use super::{
     FreezeError, Freezer, Subject, alongside,
     capture::state,
-    watched::{Record, Watched},
+    watched::{Record, StopHere, Watched},
 };
 use crate::{
     options::Stop,
-    sandbox::{RunError, START_FUNCTION, during},
+    sandbox::{Expired, RunError, START_FUNCTION, during},
     shadow_stack,
     stack::Stack,
     warm_up::{self, WarmUp},
@@ -37,13 +37,27 @@ pub(crate) struct Compared {
 /// What one of them did.
 struct Course {
     record: Record,
-    end: String,
+    end: End,
 }
+
+/// How one of them ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// By itself, in words.
+    Itself(String),
+    /// It took too long.
+    Cut,
+}
+
+/// Whoever goes on for longer beyond the stop point is compared up to there.
+const MAX_TIME: Duration = Duration::from_secs(3);
 
 /// Where a program went on from.
 pub(super) struct Left<'a> {
     pub(super) host: &'a HostState,
     pub(super) random_position: u64,
+    /// How long it took to come there.
+    pub(super) time: Duration,
 }
 
 impl Freezer<'_> {
@@ -68,13 +82,13 @@ impl Freezer<'_> {
         let dead = dead.map(|stack| stack.pointer);
         let (state, connector) = Watched::beyond(self.artifact, self.stop.clone(), shape, self.sandbox, dead)?;
         let warm_ups = &self.sandbox.options.warm_ups;
-        let mut before = self.course(original, state, &connector, warm_ups).await?;
+        let mut before = self.course(original, state, &connector, warm_ups, left.time * 2 + MAX_TIME).await?;
         if before.record.calls.is_empty() {
             return Err(FreezeError::Differs { what: "way to its stop point, when it was run again" });
         }
         let shape = frozen.program.shape();
         let (state, connector) = Watched::resumed(self.artifact, left.host, left.random_position, shape, self.sandbox)?;
-        let mut after = self.course(frozen, state, &connector, &[]).await?;
+        let mut after = self.course(frozen, state, &connector, &[], MAX_TIME).await?;
         for course in [&mut before, &mut after] {
             if let Some(state) = &mut course.record.state {
                 shadow_stack::clear(original.program, state);
@@ -87,13 +101,19 @@ impl Freezer<'_> {
     async fn course(
         &self,
         subject: &Subject<'_>,
-        state_of_host: Watched,
+        mut state_of_host: Watched,
         connector: &Connector,
         warm_ups: &[WarmUp],
+        time: Duration,
     ) -> Result<Course, FreezeError> {
+        state_of_host.limit(self.sandbox, time);
         let paused = state_of_host.paused();
         let has_begun = state_of_host.has_begun();
         let mut store = self.sandbox.store(state_of_host)?;
+        if self.sandbox.options.limits.fuel.is_some() {
+            // The original needs more of it than what goes on at its stop point.
+            store.set_fuel(u64::MAX).map_err(RunError::Engine)?;
+        }
         let externs = link::externs(&subject.linker, &mut store, &subject.module).map_err(RunError::Engine)?;
         let instance = Cell::new(None);
         let guest = async {
@@ -120,11 +140,11 @@ impl Freezer<'_> {
             Ok(Vec::new())
         };
         let both = alongside(guest, &paused, client);
-        let end = match self.sandbox.within_limits(both).await {
-            None => "took too long".to_owned(),
+        let end = match self.sandbox.within(time, both).await {
+            None => End::Cut,
             Some(both) => match both.guest {
-                None => "did not answer".to_owned(),
-                Some(Ok(())) => "returned".to_owned(),
+                None => End::Itself("did not answer".to_owned()),
+                Some(Ok(())) => End::Itself("returned".to_owned()),
                 Some(Err(failed)) => end(&failed.error),
             },
         };
@@ -143,29 +163,45 @@ impl Freezer<'_> {
     }
 }
 
-/// How a program was ended, in words.
-fn end(error: &wasmtime::Error) -> String {
-    if let Some(I32Exit(code)) = error.downcast_ref() {
-        return format!("exited with code {code}");
-    }
-    if error.is::<ServedOut>() {
-        return "waited for a connection".to_owned();
-    }
-    format!("ended with: {}", error.root_cause())
+fn end(error: &wasmtime::Error) -> End {
+    End::Itself(if let Some(I32Exit(code)) = error.downcast_ref() {
+        format!("exited with code {code}")
+    } else if error.is::<ServedOut>() {
+        "waited for a connection".to_owned()
+    } else if error.is::<StopHere>() {
+        "would have gone on".to_owned()
+    } else if error.is::<Expired>() {
+        return End::Cut;
+    } else {
+        format!("ended with: {}", error.root_cause())
+    })
 }
 
 fn agree(before: Course, after: Course) -> Result<Compared, FreezeError> {
     let differs = |what| Err(FreezeError::Differs { what });
-    if before.record.calls != after.record.calls {
+    let (mut calls, mut others) = (before.record.calls, after.record.calls);
+    let is_cut = before.end == End::Cut || after.end == End::Cut;
+    if is_cut {
+        // One may have come farther than the other.
+        let both = calls.len().min(others.len());
+        calls.truncate(both);
+        others.truncate(both);
+    }
+    if calls != others {
         return differs("host calls from its stop point on");
     }
-    if before.end != after.end {
-        return differs("end");
-    }
+    let host_calls = others.len();
+    let end = match (before.end, after.end) {
+        (End::Itself(before), End::Itself(after)) if before == after => after,
+        (End::Itself(_), End::Itself(_)) => return differs("end"),
+        (End::Cut, _) | (_, End::Cut) => {
+            return Ok(Compared { host_calls, end: "were stopped, since they went on for long".to_owned() });
+        }
+    };
     if let (Some(a), Some(b)) = (&before.record.state, &after.record.state)
         && !a.differences(b).is_empty()
     {
         return differs("state after it has gone on");
     }
-    Ok(Compared { host_calls: after.record.calls.len(), end: after.end })
+    Ok(Compared { host_calls, end })
 }

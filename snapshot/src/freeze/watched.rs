@@ -1,8 +1,11 @@
 //! Store data of a program which runs towards its stop point: each host call is looked at before it is made.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use prewasm_artifact::{Artifact, MARKER};
@@ -38,10 +41,13 @@ pub(super) struct Stopped {
 /// Calls in which a guest waits until a certain time.
 const POLLS: [&str; 2] = ["poll_oneoff", "epoll_oneoff"];
 
+/// Calls for what a guest has made room for before: another host's may be larger.
+const HALF_READ: [&str; 2] = ["args_get", "environ_get"];
+
 /// The guest is where it was to be.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the guest is stopped")]
-struct StopHere;
+pub(super) struct StopHere;
 
 /// When the guest is stopped.
 #[derive(Clone, Debug)]
@@ -185,6 +191,11 @@ impl Watched {
         self.has_begun.load(Ordering::Relaxed)
     }
 
+    /// Gives it so much time, from now on.
+    pub(super) fn limit(&mut self, sandbox: &Sandbox<'_>, time: Duration) {
+        self.guard = sandbox.guard_for(time);
+    }
+
     pub(super) fn paused(&self) -> Paused {
         self.guard.paused()
     }
@@ -324,6 +335,9 @@ fn read(caller: &mut Caller<'_, Watched>) -> Result<Stopped, FreezeError> {
     let called = caller.data().calls.import(import);
     let stopped_in = format!("{}.{}", called.module, called.name);
     let state = |source: Unfreezable| FreezeError::State { stopped_in: stopped_in.clone(), source };
+    if HALF_READ.contains(&called.name.as_str()) {
+        return Err(state(Unfreezable::HalfRead));
+    }
     let is_polling = POLLS.contains(&called.name.as_str());
     let capture = capture(caller, shape, phase, import, &arguments).map_err(state)?;
     let realtime = caller.data().realtime;
