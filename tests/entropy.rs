@@ -2,6 +2,7 @@
 //! itself.
 
 #[path = "harness/frozen.rs"]
+#[allow(dead_code, reason = "no test program uses all of it")]
 mod frozen;
 #[path = "harness/gateway.rs"]
 #[allow(dead_code, reason = "no test program uses all of it")]

@@ -1,6 +1,7 @@
 //! Runs the init function and records what came of it. The only file which knows Wizer.
 
 mod access;
+mod agreement;
 
 use std::{
     sync::Arc,
@@ -19,7 +20,7 @@ use crate::{
     constructors,
     entropy::{self, Dependence, Drawn, Entropy, Fate, Observed, Origin, Variation},
     host_calls::Asked,
-    options::InitExport,
+    options::{InitExport, Verification},
     preflight::{InitPlan, Plan},
     program::Program,
     progress::{Event, Progress, silent},
@@ -57,6 +58,12 @@ pub enum InitializeError {
     NoInit {
         /// The name asked for.
         function: String,
+    },
+    /// The snapshot does not start with what the program held: a fault of ours.
+    #[error("the snapshot differs from the program after its init function, in its {what}; this is a bug")]
+    Differs {
+        /// What differs.
+        what: &'static str,
     },
     /// Wizer cannot handle the program, although nothing spoke against it.
     #[error("the program's state cannot be recorded")]
@@ -166,10 +173,17 @@ impl Run<'_> {
         let (asked, draws) = (store.data().asked(), store.data().draws().to_vec());
         let mut state = WasmtimeWizer { store: &mut store, instance };
         let mut wasm = self.wizer.snapshot(context, &mut state).await.map_err(InitializeError::Record)?;
-        if let Ok(program) = Program::parse(self.artifact.bytes()) {
-            shadow_stack::clear_initial(&program, &mut wasm);
-        }
+        let invalid = |error| InitializeError::Record(wasmtime::Error::new(error));
+        let program = Program::parse(self.artifact.bytes()).map_err(invalid)?;
+        shadow_stack::clear_initial(&program, &mut wasm);
         let constructors_silenced = constructors::silence(&mut wasm);
+        if variation == Variation::NONE && self.sandbox.options.verification == Verification::Compare {
+            let snapshot = Program::parse(&wasm).map_err(invalid)?;
+            let what = agreement::difference(&mut store, &instance, &program, &snapshot, constructors_silenced);
+            if let Some(what) = what {
+                return Err(InitializeError::Differs { what });
+            }
+        }
         let states = initial_states(&wasm);
         Ok(Outcome { wasm, states, time, asked, draws, constructors_silenced })
     }

@@ -17,6 +17,7 @@ pub(super) fn of(error: &BuildError) -> Class {
         },
         BuildError::Initialize { source, .. } => match source {
             InitializeError::Run(error) => class_of_run(error),
+            InitializeError::Differs { .. } => Class::Verification,
             InitializeError::NoInit { .. } | InitializeError::Record(_) => Class::Rejected,
         },
         BuildError::Freeze { source, .. } => match source {
