@@ -148,3 +148,22 @@ fn a_program_frozen_twice_keeps_drawing_its_keys_anew() {
     let cells: Vec<_> = second.report.entropy.reseeded.iter().map(|part| part.offset).collect();
     assert_eq!(cells, [1024]);
 }
+
+#[test]
+fn random_numbers_of_components_are_refused() {
+    let wat = r#"(component
+        (import "wasi:random/random@0.2.0" (instance $random (export "get-random-u64" (func (result u64)))))
+        (core func $get (canon lower (func $random "get-random-u64")))
+        (core module $m
+            (import "random" "get" (func $get (result i64)))
+            (memory (export "memory") 1)
+            (func (export "init") (i64.store (i32.const 64) (call $get))))
+        (core instance $i (instantiate $m (with "random" (instance (export "get" (func $get))))))
+        (func (export "wizer-initialize") (canon lift (core func $i "init"))))"#;
+    let text = refusal(snapshot_with(wat, &Options::default()));
+    assert!(text.contains("`wasi:random`") && text.contains("8 bytes in 1 places"), "{text}");
+    let any = Options { entropy: EntropyPolicy::Any, ..Options::default() };
+    let made = snapshot_with(wat, &any).expect("allowed");
+    assert_eq!(made.report.entropy.frozen.expect("reported").bytes, 8);
+    assert!(made.wasm == snapshot_with(wat, &any).expect("allowed").wasm);
+}
