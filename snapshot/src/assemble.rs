@@ -17,7 +17,8 @@ use crate::{
     program::Program,
     prologue::{Prologue, PrologueError},
     provenance::{provenance, reseeded},
-    state::initial_states,
+    sections::{PREAMBLE, Section, sections},
+    state::{contents, modules},
     strip::{StripError, strip},
 };
 
@@ -90,6 +91,9 @@ pub enum AssembleError {
     /// Stripped and laid out, it would start with something else: a fault of ours.
     #[error("the content of its memories has changed while it was laid out; this is a bug")]
     Content,
+    /// It does not parse: a fault of ours.
+    #[error("the snapshot cannot be taken apart; this is a bug")]
+    Malformed(#[from] wasmparser::BinaryReaderError),
     /// A section of ours cannot be written down.
     #[error("cannot encode what the snapshot tells about itself")]
     Encode(#[from] serde_json::Error),
@@ -129,6 +133,7 @@ pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, Assem
     if !prologue.is_empty() {
         wasm = prologue.inject(&wasm, plan.artifact.imports())?;
     }
+    let mut wasm = without_our_sections(&wasm)?;
     append_section(&mut wasm, SNAPSHOT_SECTION, &provenance(plan, &reseeded)?);
     if let Some(frozen) = &mut frozen {
         frozen.environment_read = environment == Seen::Frozen;
@@ -149,16 +154,33 @@ pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, Assem
 
 /// Strips the program and lays out its memories, neither of which may change what an instance starts with.
 fn rewrite(wasm: Vec<u8>, options: &Options) -> Result<Vec<u8>, AssembleError> {
-    let stripped = match options.strip {
-        Strip::Nothing => wasm.clone(),
-        Strip::Unreachable => strip(&wasm)?,
+    let rewritten = match options.strip {
+        Strip::Nothing => layout::apply(&wasm, options.layout)?,
+        Strip::Unreachable => layout::apply(&strip(&wasm)?, options.layout)?,
     };
-    let rewritten = layout::apply(&stripped, options.layout)?;
-    let memories = |wasm: &[u8]| {
-        initial_states(wasm).map(|states| states.into_iter().map(|state| state.memories).collect::<Vec<_>>())
-    };
-    if rewritten != wasm && memories(&rewritten) != memories(&wasm) {
+    if rewritten != wasm && !memories_are_equal(&rewritten, &wasm) {
         return Err(AssembleError::Content);
     }
     Ok(rewritten)
+}
+
+/// The program without what an earlier snapshot says about itself.
+fn without_our_sections(wasm: &[u8]) -> Result<Vec<u8>, AssembleError> {
+    let is_ours = |section: &Section<'_>| section.custom().is_some_and(|(name, _)| name.starts_with("prewasm."));
+    let mut kept = wasm[..PREAMBLE].to_vec();
+    for section in sections(wasm)?.iter().filter(|section| !is_ours(section)) {
+        kept.extend_from_slice(section.whole);
+    }
+    Ok(kept)
+}
+
+/// Whether two programs start with the same in their memories.
+fn memories_are_equal(a: &[u8], b: &[u8]) -> bool {
+    let (Ok(a), Ok(b)) = (modules(a), modules(b)) else { return false };
+    a.len() == b.len()
+        && a.iter().zip(&b).all(|(a, b)| match (contents(a), contents(b)) {
+            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.is_like(b)),
+            (None, None) => true,
+            _ => false,
+        })
 }

@@ -148,17 +148,26 @@ pub(crate) async fn analyse(
     };
     let mut entropy = Entropy::default();
     let count = observed.draws.len() as u64;
-    let several = count > 1 && depends_on(Variation::draws(Varied::From(0))).await.is_none();
-    if several {
+    let all = Varied::From { first: 0, except: None };
+    if count > 1 && depends_on(Variation::draws(all)).await.is_none() {
         entropy.drawn.push(observed.drawn(0, count, Dependence::On(Differences::default())));
     } else {
-        for call in 0..count.min(MAX_SINGLE) {
+        // Hash keys get a run of their own, whenever they were drawn.
+        let keys = observed.keys();
+        for call in (0..count.min(MAX_SINGLE)).chain(keys.filter(|call| *call >= MAX_SINGLE)) {
             let dependence = depends_on(Variation::draws(Varied::Only(call))).await;
             entropy.drawn.push(observed.drawn(call, 1, dependence));
         }
         if count > MAX_SINGLE {
-            let dependence = depends_on(Variation::draws(Varied::From(MAX_SINGLE))).await;
-            entropy.drawn.push(observed.drawn(MAX_SINGLE, count - MAX_SINGLE, dependence));
+            let rest = Varied::From { first: MAX_SINGLE, except: keys };
+            let dependence = depends_on(Variation::draws(rest)).await;
+            let mut drawn = observed.drawn(MAX_SINGLE, count - MAX_SINGLE, dependence);
+            if let (Origin::Calls { count, bytes, .. }, Some(MAX_SINGLE..)) = (&mut drawn.from, keys) {
+                // Told by itself.
+                *count -= 1;
+                *bytes -= u64::from(LENGTH);
+            }
+            entropy.drawn.push(drawn);
         }
     }
     if observed.has_read_realtime {
@@ -168,6 +177,13 @@ pub(crate) async fn analyse(
 }
 
 impl Observed<'_> {
+    /// The first call which has drawn hash keys, by what is in memory.
+    fn keys(&self) -> Option<u64> {
+        let is_key = |draw: &Draw| !self.key_cells(std::slice::from_ref(draw), &Dependence::Unknown).is_empty();
+        let candidates = self.draws.iter().take(MAX_CANDIDATES);
+        (0..).zip(candidates).find(|(_, draw)| draw.length == LENGTH && is_key(draw)).map(|(call, _)| call)
+    }
+
     fn drawn(&self, call: u64, calls: u64, dependence: Dependence) -> Drawn {
         let at = |call: u64| usize::try_from(call).unwrap_or(usize::MAX);
         let draws = &self.draws[at(call)..at(call + calls)];
@@ -203,14 +219,26 @@ impl Observed<'_> {
             let cell = Place { memory: 0, offset, length: u64::from(LENGTH) };
             if ((1..MAX_MAPS).contains(&maps) || (maps == 0 && is_known)) && dependence.may_be_on(&cell) {
                 found.push((maps, cell));
+                // Keys of that many maps are in the way of finding the cell only if somebody has put them there.
+                if found.len() > MAX_FOUND {
+                    return Vec::new();
+                }
             }
         }
         // Keys of maps have smaller numbers than the cell, which has those of the next map.
         let newest = found.iter().map(|(maps, _)| *maps).max();
-        found.into_iter().filter(|(maps, _)| Some(*maps) == newest).map(|(_, place)| place).collect()
+        let cells: Vec<_> =
+            found.into_iter().filter(|(maps, _)| Some(*maps) == newest).map(|(_, place)| place).collect();
+        if cells.len() > MAX_CELLS { Vec::new() } else { cells }
     }
 }
 
+/// Maps, and what is left of them, which are looked at.
+const MAX_FOUND: usize = 100_000;
+/// A program has one cell, and perhaps copies of it: more are something else.
+const MAX_CELLS: usize = 16;
+/// Memory is searched for so many draws at most.
+const MAX_CANDIDATES: usize = 256;
 /// The size of a pair of keys.
 const LENGTH: u32 = Draw::HEAD as u32;
 /// No program makes more hash maps: by chance, two numbers are this close once in four billion times.

@@ -208,9 +208,9 @@ impl Freezer<'_> {
         let frozen_program = Program::parse(&written.wasm).map_err(invalid)?;
         let frozen_subject = self.compile(&frozen_program)?;
         check::check(self.sandbox, self.artifact, &frozen_subject, &capture).await?;
-        let compared = if self.sandbox.options.verification == Verification::Compare && self.is_comparable() {
+        let compared = if self.sandbox.options.verification == Verification::Compare && self.is_comparable(&asked) {
             let left = Left { host: &host, random_position, time };
-            Some(self.compare(&subject, &frozen_subject, left).await?)
+            self.compare(&subject, &frozen_subject, left).await?
         } else {
             None
         };
@@ -234,21 +234,31 @@ impl Freezer<'_> {
         let known = provenance::reseeded(self.artifact);
         let frozen = self.artifact.frozen().map(Frozen::parse).transpose()?;
         let observed = Observed {
-            state: Some(&run.stopped.capture.state),
+            state: subject.program.exports_first_memory().then_some(&run.stopped.capture.state),
             draws: &run.draws,
             backtraces: &run.asked.backtraces,
             resumed: frozen.map_or(0, |frozen| frozen.host.reseed().len() as u64),
             known: &known,
             has_read_realtime: run.asked.has_read_realtime,
         };
+        let failure = Cell::new(None);
         let rerun = async |variation| {
             (self.sandbox.progress)(Event::Repeating);
             match self.run(subject, variation).await {
                 Ok(other) => run.stopped.capture.differences(&other.stopped.capture),
-                Err(_) => Dependence::Unknown,
+                Err(error) => {
+                    failure.set(Some(error));
+                    Dependence::Unknown
+                }
             }
         };
-        Ok(entropy::analyse(observed, self.sandbox.options.inputs.is_repeatable().then_some(rerun)).await)
+        let is_repeatable = self.sandbox.options.inputs.is_repeatable();
+        let entropy = entropy::analyse(observed, is_repeatable.then_some(rerun)).await;
+        match failure.into_inner() {
+            // Slowness tells nothing of what depends on what.
+            Some(error @ FreezeError::Run(RunError::TimedOut { .. })) => Err(error),
+            _ => Ok(entropy),
+        }
     }
 
     fn unfreezable(&self, source: Unfreezable) -> FreezeError {

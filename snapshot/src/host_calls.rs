@@ -30,6 +30,12 @@ impl Asked {
         self.counts.contains_key(READS_ENVIRONMENT)
     }
 
+    /// Whether it has been told numbers of files: they are given in the order in which files are met.
+    pub(crate) fn has_numbered_files(&self) -> bool {
+        let calls = ["fd_filestat_get", "path_filestat_get", "fd_readdir"];
+        calls.iter().any(|call| self.counts.contains_key(&format!("wasi_snapshot_preview1.{call}")))
+    }
+
     /// Whether it has looked which directories it was given.
     pub(crate) fn has_read_preopens(&self) -> bool {
         self.counts.contains_key("wasi_snapshot_preview1.fd_prestat_get")

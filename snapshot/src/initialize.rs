@@ -4,6 +4,7 @@ mod access;
 mod agreement;
 
 use std::{
+    cell::Cell,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -125,15 +126,21 @@ impl Run<'_> {
         let module = Module::new(engine, &instrumented).map_err(RunError::Compile)?;
         let linker = link::linker::<ModuleState>(engine).map_err(RunError::Engine)?;
         let first = self.run_module(&context, &module, &linker, Variation::NONE).await?;
+        let invalid = |error| InitializeError::Record(wasmtime::Error::new(error));
+        let program = Program::parse(self.artifact.bytes()).map_err(invalid)?;
+        let failure = Cell::new(None);
         let rerun = async |variation| {
             (progress)(Event::Repeating);
             match self.run_module(&context, &module, &linker, variation).await {
                 Ok(other) => Dependence::between(first.states.as_deref(), other.states.as_deref()),
-                Err(_) => Dependence::Unknown,
+                Err(error) => {
+                    failure.set(Some(error));
+                    Dependence::Unknown
+                }
             }
         };
         let observed = Observed {
-            state: first.states.as_ref().and_then(|states| states.first()),
+            state: first.states.as_ref().and_then(|states| states.first()).filter(|_| program.exports_first_memory()),
             draws: &first.draws,
             backtraces: &first.asked.backtraces,
             resumed: 0,
@@ -141,6 +148,10 @@ impl Run<'_> {
             has_read_realtime: first.asked.has_read_realtime,
         };
         let entropy = entropy::analyse(observed, options.inputs.is_repeatable().then_some(rerun)).await;
+        if let Some(error @ InitializeError::Run(RunError::TimedOut { .. })) = failure.into_inner() {
+            // Slowness tells nothing of what depends on what.
+            return Err(error);
+        }
         let Outcome { wasm, time, asked, constructors_silenced, .. } = first;
         Ok(Initialized { wasm, time, asked, entropy, constructors_silenced })
     }
@@ -177,14 +188,18 @@ impl Run<'_> {
         let program = Program::parse(self.artifact.bytes()).map_err(invalid)?;
         shadow_stack::clear_initial(&program, &mut wasm);
         let constructors_silenced = constructors::silence(&mut wasm);
-        if variation == Variation::NONE && self.sandbox.options.verification == Verification::Compare {
+        let states = initial_states(&wasm);
+        // Where nobody can tell what it starts with, imports decide.
+        if let (Variation::NONE, Verification::Compare, Some([expected])) =
+            (variation, self.sandbox.options.verification, states.as_deref())
+        {
             let snapshot = Program::parse(&wasm).map_err(invalid)?;
-            let what = agreement::difference(&mut store, &instance, &program, &snapshot, constructors_silenced);
+            let snapshot = (&snapshot, expected);
+            let what = agreement::difference(&mut store, &instance, &program, snapshot, constructors_silenced);
             if let Some(what) = what {
                 return Err(InitializeError::Differs { what });
             }
         }
-        let states = initial_states(&wasm);
         Ok(Outcome { wasm, states, time, asked, draws, constructors_silenced })
     }
 
@@ -213,7 +228,7 @@ impl Run<'_> {
         };
         // Nobody counts what a component asks for; it may have what it imports.
         if self.imports("wasi:random/") {
-            let dependence = repeat(Variation::draws(Varied::From(0))).await;
+            let dependence = repeat(Variation::draws(Varied::From { first: 0, except: None })).await;
             let fate = if dependence.is_none() { Fate::Gone } else { Fate::Kept(dependence) };
             entropy.drawn.push(Drawn { from: Origin::Interfaces, fate });
         }

@@ -128,6 +128,11 @@ pub enum Objection {
         /// What to do.
         hint: &'static str,
     },
+    /// It waits in the middle of its work.
+    #[error(
+        "it is frozen while it runs: an init function would not find it at its start\n  hint: freeze it further on, with `--until`, or initialize the program that it was made from"
+    )]
+    Frozen,
     /// Machine code.
     #[error("it is precompiled machine code\n  hint: snapshot the `.wasm` it was made from")]
     Precompiled,
@@ -191,6 +196,9 @@ fn preflight_init<'a>(
 
     let mut objections = Vec::new();
     objections.extend(init.as_ref().err().cloned());
+    if artifact.is_frozen() {
+        objections.push(Objection::Frozen);
+    }
     objections.extend(rename_objections(artifact, exports, &renames));
     objections.extend(import_objections(artifact));
     objections.extend(constructs::refused(artifact.bytes()));

@@ -1,10 +1,13 @@
 //! A module in its parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use wasmparser::{
-    BlockType, CompositeInnerType, CustomSectionReader, Data, Element, Export, FromReader, FunctionBody, Global,
-    MemoryType, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
+    BlockType, CompositeInnerType, CustomSectionReader, Data, Element, Export, ExternalKind, FromReader, FunctionBody,
+    Global, MemoryType, Operator, Parser, Payload, SectionLimited, Table, TypeRef, ValType,
 };
 
 use crate::{names::Names, state::Constants};
@@ -52,7 +55,7 @@ pub(crate) struct Program<'a> {
     pub(crate) customs: Vec<(Option<u8>, CustomSectionReader<'a>)>,
     /// The bodies of those which are not imported.
     pub(crate) bodies: Vec<FunctionBody<'a>>,
-    pub(crate) code: Code,
+    code: OnceCell<Code>,
 }
 
 /// What code contains.
@@ -102,7 +105,7 @@ impl<'a> Program<'a> {
             data: Vec::new(),
             customs: Vec::new(),
             bodies: Vec::new(),
-            code: Code::default(),
+            code: OnceCell::new(),
         };
         let mut behind = None;
         for payload in Parser::new(0).parse_all(wasm) {
@@ -161,7 +164,6 @@ impl<'a> Program<'a> {
             Payload::ElementSection(section) => self.elements = all(section)?,
             Payload::DataSection(section) => self.data = all(section)?,
             Payload::CodeSectionEntry(body) => {
-                self.code.visit(body)?;
                 self.bodies.push(body.clone());
             }
             _ => {}
@@ -169,8 +171,17 @@ impl<'a> Program<'a> {
         Ok(())
     }
 
+    /// What its code contains. All of it is read for that, once.
+    pub(crate) fn code(&self) -> &Code {
+        self.code.get_or_init(|| {
+            let mut code = Code::default();
+            self.bodies.iter().try_for_each(|body| code.visit(body)).expect("the module is valid");
+            code
+        })
+    }
+
     pub(crate) fn shape(&self) -> Shape {
-        Shape { imported_functions: self.imported_functions, changes_tables: self.code.changes_tables }
+        Shape { imported_functions: self.imported_functions, changes_tables: self.code().changes_tables }
     }
 
     /// How many functions there are, imports included.
@@ -197,6 +208,13 @@ impl<'a> Program<'a> {
         let index = names.function_called(name)?;
         let is_own = (self.imported_functions..self.functions()).contains(&index);
         (is_own && *self.signature(index) == Signature::default()).then_some(index)
+    }
+
+    /// Whether host calls see its first memory: they go by the export's name.
+    pub(crate) fn exports_first_memory(&self) -> bool {
+        let is_it =
+            |export: &Export<'_>| export.kind == ExternalKind::Memory && export.name == "memory" && export.index == 0;
+        self.exports.iter().any(is_it)
     }
 
     /// What a block takes and leaves.

@@ -16,13 +16,13 @@ use wasm_encoder::{
     BlockType, ExportSection, Function, FunctionSection, Instruction, Module, RawSection, StartSection,
     reencode::{Reencode as _, RoundtripReencoder},
 };
-use wasmparser::{ExternalKind, Payload};
+use wasmparser::{Export, ExternalKind, Payload};
 
 use crate::{
     code::{is_debug_info, new_code},
     freeze::ENTRY,
     names::Names,
-    program::Program,
+    program::{Program, Signature},
     types::Types,
 };
 
@@ -50,13 +50,18 @@ const BEHIND_START: [u8; 4] = [9, 12, CODE, 11];
 
 /// wasi-libc's function which reads the environment, and forgets what it had read before.
 const READ_ENVIRONMENT: [&str; 1] = ["__wasilibc_initialize_environ"];
+/// wasi-libc's functions which change its copy of the environment; they are there only if the program uses them. What it
+/// has changed would be lost.
+const WRITE_ENVIRONMENT: [&str; 5] = ["setenv", "putenv", "__putenv", "unsetenv", "clearenv"];
 /// wasi-libc's functions which forget the directories given to the program, and look them up.
 const READ_PREOPENS: [&str; 2] = ["__wasilibc_reset_preopens", "__wasilibc_populate_preopens"];
 
 impl Prologue {
     /// Has the environment read anew, and tells whether the program's `name` section says how.
     pub(crate) fn read_environment(&mut self, program: &Program<'_>) -> bool {
-        self.call_all(program, &READ_ENVIRONMENT)
+        let names = Names::of(program);
+        let may_write = WRITE_ENVIRONMENT.iter().any(|name| names.function_called(name).is_some());
+        !may_write && self.call_all(program, &READ_ENVIRONMENT)
     }
 
     /// Has the directories looked up anew, and tells whether the program's `name` section says how.
@@ -143,7 +148,10 @@ enum Target {
 
 impl Target {
     fn of(program: &Program<'_>) -> Self {
-        let entry = program.exports.iter().find(|export| export.name == ENTRY && is_function(export.kind));
+        let is_entry = |export: &&Export<'_>| {
+            export.name == ENTRY && is_function(export.kind) && *program.signature(export.index) == Signature::default()
+        };
+        let entry = program.exports.iter().find(is_entry);
         let start = program.payloads.iter().find_map(|payload| match payload {
             Payload::StartSection { func, .. } => Some(*func),
             _ => None,

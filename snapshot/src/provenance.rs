@@ -2,7 +2,7 @@
 //! was made on.
 
 use prewasm_artifact::{Artifact, sha256};
-use prewasm_ext_http::{Access, Reseed};
+use prewasm_ext_http::{Access, Draw, Reseed};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -59,7 +59,15 @@ pub(crate) fn reseeded(artifact: &Artifact) -> Vec<Reseed> {
     let found = artifact.provenance().and_then(|section| serde_json::from_slice::<Found>(section).ok());
     let mut reseeded = found.map(|found| found.reseeded).unwrap_or_default();
     reseeded.truncate(MAX_CELLS);
-    reseeded
+    let keys = u32::try_from(Draw::HEAD).unwrap_or(u32::MAX);
+    let is_apart = reseeded.is_sorted_by(|a, b| a.offset.saturating_add(u64::from(a.length)) <= b.offset);
+    let can_draw = artifact.imports().iter().any(|import| import.name == "random_get");
+    if can_draw && is_apart && reseeded.iter().all(|cell| cell.length == keys && cell.offset < u64::from(u32::MAX)) {
+        reseeded
+    } else {
+        // Nothing that we have written.
+        Vec::new()
+    }
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ mod surroundings;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Config, Engine, OptLevel, Store};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
@@ -222,6 +222,8 @@ fn engine(limits: &Limits, frames: Frames) -> wasmtime::Result<Engine> {
         .consume_fuel(limits.fuel.is_some())
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
+        // A program runs once or twice here: what is saved in compiling it is more than what is lost in running it.
+        .cranelift_opt_level(OptLevel::None)
         .guest_debug(frames == Frames::Readable);
     Engine::new(&config)
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use content::{Content, contents};
 pub(crate) use differences::{Differences, Place};
-pub(crate) use initial::{Constants, Placed, bytes, initial_states, placed};
+pub(crate) use initial::{Constants, Placed, bytes, initial_states, modules, placed};
 pub(crate) use memory::{MemoryImage, image};
 pub(crate) use value::Value;
 

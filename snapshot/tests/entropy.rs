@@ -167,3 +167,58 @@ fn random_numbers_of_components_are_refused() {
     assert_eq!(made.report.entropy.frozen.expect("reported").bytes, 8);
     assert!(made.wasm == snapshot_with(wat, &any).expect("allowed").wasm);
 }
+
+#[test]
+fn random_bytes_which_are_combined_are_found() {
+    // The difference of two draws, and of two halves of one.
+    let fold = "(i64.store (i32.const 512) (i64.xor (i64.load (i32.const 512)) (i64.load (i32.const 520))))
+        (i64.store (i32.const 520) (i64.const 0))";
+    let two = format!(
+        "(drop (call $random (i32.const 512) (i32.const 8))) (drop (call $random (i32.const 520) (i32.const 8))) {fold}"
+    );
+    let one = format!("(drop (call $random (i32.const 512) (i32.const 16))) {fold}");
+    for body in [two, one] {
+        assert!(refusal(frozen(&body, EntropyPolicy::HashKeys)).contains("8 bytes in 1 places"), "{body}");
+    }
+}
+
+#[test]
+fn hash_keys_are_found_behind_many_other_draws() {
+    let draw = "(drop (call $random (i32.const 512) (i32.const 8))) (i64.store (i32.const 512) (i64.const 0))";
+    let kept = frozen(&(draw.repeat(30) + TWO_MAPS), EntropyPolicy::HashKeys).expect("hash keys only");
+    assert_eq!(kept.report.entropy.reseeded.len(), 1);
+    assert_eq!(kept.report.entropy.draws, 31);
+}
+
+#[test]
+fn a_cell_written_a_million_times_is_none() {
+    let body = format!(
+        "{TWO_MAPS} (i32.store (i32.const 4) (i32.const 4096))
+        (loop $next
+            (memory.copy (i32.load (i32.const 4)) (i32.const 1024) (i32.const 16))
+            (i32.store (i32.const 4) (i32.add (i32.load (i32.const 4)) (i32.const 64)))
+            (br_if $next (i32.lt_u (i32.load (i32.const 4)) (i32.const 65000))))"
+    );
+    assert!(refusal(frozen(&body, EntropyPolicy::HashKeys)).contains("random_get"));
+}
+
+#[test]
+fn an_environment_which_the_program_changes_is_not_read_again() {
+    let body = "(call $__wasilibc_initialize_environ)";
+    let writes = KEYS.replace("BODY", body).replace("$make_map", "$setenv");
+    let options = Options { until: Until::Stop(Stop::Marker), ..Options::default() };
+    assert_eq!(snapshot_with(&writes, &options).expect("freezes").report.environment, Seen::Frozen);
+}
+
+#[test]
+fn a_snapshot_of_a_snapshot_speaks_for_itself() {
+    let keep = Options { init_export: prewasm_snapshot::InitExport::Keep, ..Options::default() };
+    let module =
+        KEYS.replace("\"_start\"", "\"wizer-initialize\"").replace("BODY", TWO_MAPS).replace("(call $here)", "");
+    let first = snapshot_with(&module, &keep).expect("runs");
+    let again = Artifact::from_bytes("first", first.wasm).expect("valid");
+    let second = build(&again, &keep, &silent()).expect("runs");
+    let second = Artifact::from_bytes("second", second.wasm).expect("valid");
+    let told = |artifact: &Artifact| String::from_utf8_lossy(artifact.provenance().expect("there")).into_owned();
+    assert!(told(&second).contains(&again.sha256().to_string()), "{}", told(&second));
+}

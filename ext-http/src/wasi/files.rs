@@ -149,6 +149,10 @@ fn is_open(context: &mut WasiP1Ctx, fd: i32) -> bool {
 
 fn open(environment: &Environment) -> wasmtime::Result<WasiP1Ctx> {
     let mut builder = WasiCtxBuilder::new();
+    if let FileView::Reproducible { .. } = environment.files {
+        // Threads would make it a matter of luck when a call is done.
+        builder.allow_blocking_current_thread(true);
+    }
     for directory in &environment.dirs {
         let perms = match directory.access {
             Access::ReadOnly => FsPerms::ReadOnly,

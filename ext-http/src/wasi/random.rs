@@ -21,8 +21,7 @@ pub struct Seed {
     pub number: u64,
     /// How many blocks of the stream are skipped: where another run has come to.
     pub start: u64,
-    /// Calls which get the complement of the bytes that the number gives them: no bit is the same, and what differs then
-    /// depends on those calls.
+    /// Calls of which each byte is another than the number gives them: what differs then depends on those calls.
     pub varied: Varied,
 }
 
@@ -34,8 +33,13 @@ pub enum Varied {
     Nothing,
     /// One.
     Only(u64),
-    /// One, and all that follow.
-    From(u64),
+    /// One, and all that follow, but for one of them.
+    From {
+        /// The first.
+        first: u64,
+        /// What stays as it is.
+        except: Option<u64>,
+    },
 }
 
 impl Varied {
@@ -43,7 +47,7 @@ impl Varied {
         match self {
             Self::Nothing => false,
             Self::Only(only) => call == only,
-            Self::From(first) => call >= first,
+            Self::From { first, except } => call >= first && except != Some(call),
         }
     }
 }
@@ -102,13 +106,18 @@ impl Source {
     /// SHA-256 in counter mode.
     fn fill_seeded(&mut self, seed: Seed, bytes: &mut [u8]) {
         let call = self.calls.saturating_sub(1);
+        let is_varied = seed.varied.includes(call);
         for chunk in bytes.chunks_mut(32) {
-            let block = sha256([seed.number.to_le_bytes().as_slice(), &self.blocks.to_le_bytes()]);
-            chunk.copy_from_slice(&block.as_bytes()[..chunk.len()]);
+            let block =
+                |stream: &[u8]| sha256([seed.number.to_le_bytes().as_slice(), &self.blocks.to_le_bytes(), stream]);
+            chunk.copy_from_slice(&block(b"").as_bytes()[..chunk.len()]);
+            if is_varied {
+                for (byte, other) in chunk.iter_mut().zip(block(b"varied").as_bytes()) {
+                    // An odd difference: no byte stays, and its lowest bit is another.
+                    *byte = byte.wrapping_add(other | 1);
+                }
+            }
             self.blocks += 1;
-        }
-        if seed.varied.includes(call) {
-            bytes.iter_mut().for_each(|byte| *byte = !*byte);
         }
         if let Some(draw) = self.draws.last_mut().filter(|_| self.calls <= Draw::MAX_NOTED as u64) {
             let missing = Draw::HEAD - draw.head.len();
@@ -159,7 +168,8 @@ mod tests {
             calls.iter().zip(&base).map(|(call, base)| call != base).collect()
         };
         assert_eq!(differing(Varied::Only(1)), [false, true, false]);
-        assert_eq!(differing(Varied::From(1)), [false, true, true]);
+        assert_eq!(differing(Varied::From { first: 1, except: None }), [false, true, true]);
+        assert_eq!(differing(Varied::From { first: 0, except: Some(1) }), [true, false, true]);
         assert_eq!(noted[2], Draw { length: 40, head: base[2][..Draw::HEAD].to_vec() });
     }
 }

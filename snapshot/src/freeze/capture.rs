@@ -11,6 +11,7 @@ use super::Unfreezable;
 use crate::{
     entropy::Dependence,
     program::Shape,
+    stack::Stack,
     state::{MemoryImage, State, Value, image},
 };
 
@@ -110,16 +111,17 @@ pub(crate) fn state_of<T: 'static>(caller: &mut Caller<'_, T>, shape: Shape) -> 
     Reader::new(instance).state(caller, shape)
 }
 
-/// Clears the stack in linear memory below its pointer, which is this global, of the instance whose code has called the
-/// host.
-pub(super) fn clear_stack<T: 'static>(caller: &mut Caller<'_, T>, pointer: u32) -> wasmtime::Result<()> {
+/// Clears the stack in linear memory below its pointer, of the instance whose code has called the host.
+pub(super) fn clear_stack<T: 'static>(caller: &mut Caller<'_, T>, stack: Stack) -> wasmtime::Result<()> {
     let Some(innermost) = caller.debug_exit_frames().next() else { return Ok(()) };
     let instance = innermost.instance(&mut *caller)?;
-    let global = instance.debug_global(caller.as_context_mut(), pointer);
+    let global = instance.debug_global(caller.as_context_mut(), stack.pointer);
     let memory = instance.debug_memory(caller.as_context_mut(), 0);
     if let (Some(Val::I32(top)), Some(memory)) = (global.map(|global| global.get(caller.as_context_mut())), memory) {
-        let top = top.cast_unsigned() as usize;
-        memory.data_mut(caller.as_context_mut()).get_mut(..top).unwrap_or_default().fill(0);
+        let top = top.cast_unsigned();
+        // A pointer elsewhere belongs to a stack of which nothing is known.
+        let dead = if u64::from(top) <= stack.top { top as usize } else { 0 };
+        memory.data_mut(caller.as_context_mut()).get_mut(..dead).unwrap_or_default().fill(0);
     }
     Ok(())
 }

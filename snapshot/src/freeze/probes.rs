@@ -101,7 +101,7 @@ struct Probes {
 impl Probes {
     /// Of segments which code may drop, and which it reads: of others it does not matter.
     fn of(program: &Program<'_>) -> Self {
-        let code = &program.code;
+        let code = program.code();
         let mut bodies = Vec::new();
         for (index, data) in (0..).zip(&program.data) {
             let is_passive = matches!(data.kind, DataKind::Passive) && !data.data.is_empty();

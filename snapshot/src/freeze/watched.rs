@@ -25,6 +25,7 @@ use crate::{
     program::Shape,
     progress::{Progress, silent},
     sandbox::{Guard, Guarded, Paused, Sandbox, environment, host_options},
+    stack::Stack,
     state::State,
 };
 
@@ -94,7 +95,7 @@ pub(super) struct Watched {
     /// Lets connections come again, when it is to go beyond a stop point at which none come.
     connector: Option<Connector>,
     /// Where the stack is which is dead at the stop point, as the snapshot has it.
-    dead_stack: Option<u32>,
+    dead_stack: Option<Stack>,
 }
 
 impl Watched {
@@ -150,7 +151,7 @@ impl Watched {
         stop: Stop,
         shape: Shape,
         sandbox: &Sandbox<'_>,
-        dead_stack: Option<u32>,
+        dead_stack: Option<Stack>,
     ) -> Result<(Self, Connector), FreezeError> {
         let (mut state, connector) = Self::new(artifact, stop.clone(), shape, sandbox, Variation::NONE, &silent())?;
         state.rule = Rule::Beyond(stop);
@@ -291,8 +292,8 @@ impl HostView for Watched {
 
 /// The guest passes its stop point: what is dead on its stack is cleared, as it is in the snapshot.
 fn begin(caller: &mut Caller<'_, Watched>) -> wasmtime::Result<()> {
-    if let Some(pointer) = caller.data().dead_stack {
-        capture::clear_stack(caller, pointer)?;
+    if let Some(stack) = caller.data().dead_stack {
+        capture::clear_stack(caller, stack)?;
     }
     caller.data().has_begun.store(true, Ordering::Relaxed);
     Ok(())

@@ -122,7 +122,7 @@ impl Writer<'_> {
                 FUNCTION => {
                     module.section(&self.functions()?);
                 }
-                TABLE if self.program.code.changes_tables => self.tables(&mut module)?,
+                TABLE if self.program.code().changes_tables => self.tables(&mut module)?,
                 MEMORY => self.memories(&mut module)?,
                 GLOBAL => self.globals(&mut module)?,
                 EXPORT => self.exports(&mut module)?,

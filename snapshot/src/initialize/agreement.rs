@@ -17,33 +17,33 @@ use crate::{
 const TABLE: u8 = 4;
 const ELEMENT: u8 = 9;
 
-/// Tells what differs between a program after its init function, in `instance`, and its snapshot. `constructors` is
-/// whether those of the snapshot do nothing any more.
+/// Tells what differs between a program after its init function, in `instance`, and its snapshot with the state that it
+/// starts with. `constructors` is whether those of the snapshot do nothing any more.
 pub(super) fn difference(
     store: &mut Store<ModuleState>,
     instance: &Instance,
     program: &Program<'_>,
-    snapshot: &Program<'_>,
+    (snapshot, expected): (&Program<'_>, &State),
     constructors: bool,
 ) -> Option<&'static str> {
-    let body = |program: &Program<'_>, index: usize| program.wasm[program.bodies[index].range()].to_vec();
-    let changed = |index: &usize| body(program, *index) != body(snapshot, *index);
-    if program.bodies.len() != snapshot.bodies.len()
-        || (0..program.bodies.len()).filter(changed).count() > usize::from(constructors)
-    {
+    let (before, after) = (bodies(program), bodies(snapshot));
+    let changed = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+    if before.len() != after.len() || changed > usize::from(constructors) {
         return Some("code");
     }
     if section(program, TABLE) != section(snapshot, TABLE) || section(program, ELEMENT) != section(snapshot, ELEMENT) {
         return Some("tables");
     }
-    // Where nobody can tell what it starts with, imports decide.
-    let expected = State::initial(snapshot)?;
-    let mut held = held(store, instance, &expected)?;
+    let mut held = held(store, instance, expected)?;
     shadow_stack::clear(program, &mut held);
     if held.memories != expected.memories {
         return Some("memories");
     }
     (held.globals != expected.globals).then_some("globals")
+}
+
+fn bodies<'a>(program: &Program<'a>) -> Vec<&'a [u8]> {
+    program.bodies.iter().map(|body| &program.wasm[body.range()]).collect()
 }
 
 fn section<'a>(program: &Program<'a>, id: u8) -> Option<&'a [u8]> {

@@ -63,7 +63,7 @@ fn segments(program: &Program<'_>, contents: &[Content<'_>], layout: Layout) -> 
 
 /// The segments up to the last that code names: each must stay in its place.
 fn kept<'p, 'a>(program: &'p Program<'a>) -> &'p [Data<'a>] {
-    let code = &program.code;
+    let code = program.code();
     let named = code.reads_data.keys().chain(&code.drops_data).max();
     let count = named.map_or(0, |last| *last as usize + 1);
     &program.data[..count.min(program.data.len())]

@@ -67,17 +67,25 @@ impl<'a> Content<'a> {
 
     /// A copy of what is not zero, in a memory of so many pages.
     pub(super) fn image(&self, pages: u64) -> MemoryImage {
-        let run = |range: Range<u64>| {
-            let mut bytes = Vec::new();
-            for (length, part) in self.parts(range.clone()) {
-                match part {
-                    Some(part) => bytes.extend_from_slice(part),
-                    None => bytes.resize(bytes.len() + index(length), 0),
-                }
+        MemoryImage { pages, runs: self.runs().into_iter().map(|range| self.run(range)).collect() }
+    }
+
+    /// A copy of a range.
+    fn run(&self, range: Range<u64>) -> Run {
+        let mut bytes = Vec::new();
+        for (length, part) in self.parts(range.clone()) {
+            match part {
+                Some(part) => bytes.extend_from_slice(part),
+                None => bytes.resize(bytes.len() + index(length), 0),
             }
-            Run { offset: range.start, bytes }
-        };
-        MemoryImage { pages, runs: self.runs().into_iter().map(run).collect() }
+        }
+        Run { offset: range.start, bytes }
+    }
+
+    /// Whether this is the same content, however it is cut.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let runs = self.runs();
+        runs == other.runs() && runs.into_iter().all(|range| self.run(range.clone()) == other.run(range))
     }
 
     /// How many bytes are not zero.

@@ -121,7 +121,7 @@ impl MemoryImage {
         }
     }
 
-    fn differences(&self, other: &Self) -> Vec<Range<u64>> {
+    pub(super) fn differences(&self, other: &Self) -> Vec<Range<u64>> {
         let mut blocks = self.blocks();
         blocks.extend(other.blocks());
         let (mut a, mut b) = ([0; BLOCK as usize], [0; BLOCK as usize]);

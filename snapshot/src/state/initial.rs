@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wasmparser::{ConstExpr, DataKind, Global, MemoryType, Operator, Parser, Payload};
+use wasmparser::{ConstExpr, Data, DataKind, Global, MemoryType, Operator, Parser, Payload};
 
 use super::{State, Value, content::contents};
 use crate::program::Program;
@@ -10,25 +10,39 @@ use crate::program::Program;
 /// Bytes of a page, unless the memory says otherwise.
 const PAGE: u64 = 65_536;
 
-/// The initial states of a module, or of each module in a component, in order; `None` if one has none.
-pub(crate) fn initial_states(wasm: &[u8]) -> Option<Vec<State>> {
+/// A module, or each module in a component, in order.
+pub(crate) fn modules(wasm: &[u8]) -> wasmparser::Result<Vec<Program<'_>>> {
     if Parser::is_core_wasm(wasm) {
-        return Some(vec![State::initial(&Program::parse(wasm).ok()?)?]);
+        return Ok(vec![Program::parse(wasm)?]);
     }
-    let mut states = Vec::new();
+    let mut modules = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
-        if let Payload::ModuleSection { unchecked_range, .. } = payload.ok()? {
-            states.push(State::initial(&Program::parse(wasm.get(unchecked_range)?).ok()?)?);
+        if let Payload::ModuleSection { unchecked_range, .. } = payload? {
+            modules.push(Program::parse(&wasm[unchecked_range])?);
         }
     }
-    Some(states)
+    Ok(modules)
+}
+
+/// The initial states of a module, or of each module in a component, in order; `None` if one has none.
+pub(crate) fn initial_states(wasm: &[u8]) -> Option<Vec<State>> {
+    modules(wasm).ok()?.iter().map(State::initial).collect()
 }
 
 impl State {
     /// The state of a new instance before anything of it has run, without its tables; `None` if that depends on
     /// imports, or if instantiation would trap.
     pub(crate) fn initial(program: &Program<'_>) -> Option<Self> {
-        let contents = contents(program)?;
+        let contents = if program.imported_memories == 0 {
+            contents(program)?
+        } else {
+            // Somebody else's are not its state, if it writes nothing to them.
+            let is_active = |data: &Data<'_>| matches!(data.kind, DataKind::Active { .. });
+            if program.data.iter().any(is_active) || !program.memories.is_empty() {
+                return None;
+            }
+            Vec::new()
+        };
         let memories = program.memories.iter().zip(&contents).map(|(ty, content)| content.image(ty.initial));
         let values = program.globals.iter().zip(program.constants.globals());
         let mut globals = BTreeMap::new();

@@ -9,8 +9,8 @@ const MAX_RUNS: usize = 50_000;
 /// Zeros are skipped by this much at a time.
 const BLOCK: usize = 4096;
 
-/// The content of a linear memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The content of a linear memory. Two are equal if their content is, however it is cut into runs.
+#[derive(Clone, Debug)]
 pub(crate) struct MemoryImage {
     /// Its size in pages.
     pub(crate) pages: u64,
@@ -32,19 +32,34 @@ pub(crate) fn image(pages: u64, bytes: &[u8]) -> MemoryImage {
     MemoryImage { pages, runs: runs.collect() }
 }
 
+impl PartialEq for MemoryImage {
+    fn eq(&self, other: &Self) -> bool {
+        self.pages == other.pages && (self.runs == other.runs || self.differences(other).is_empty())
+    }
+}
+
+impl Eq for MemoryImage {}
+
 impl MemoryImage {
     /// Sets a part to zero, and tells how many bytes were not.
     pub(crate) fn zero(&mut self, part: Range<u64>) -> u64 {
         let mut zeroed = 0;
-        for run in &mut self.runs {
+        // Only what has changed is cut anew: there may be as many runs as there can be.
+        let mut cut = Vec::with_capacity(self.runs.len());
+        for mut run in std::mem::take(&mut self.runs) {
             let end = run.offset + run.bytes.len() as u64;
             let (from, to) = (part.start.clamp(run.offset, end), part.end.clamp(run.offset, end));
             let place = |offset: u64| usize::try_from(offset - run.offset).expect("inside of the run");
             let dead = &mut run.bytes[place(from)..place(to).max(place(from))];
-            zeroed += dead.iter().filter(|byte| **byte != 0).count() as u64;
+            let changed = dead.iter().filter(|byte| **byte != 0).count() as u64;
             dead.fill(0);
+            zeroed += changed;
+            match changed {
+                0 => cut.push(run),
+                _ => cut.extend(split(run)),
+            }
         }
-        self.runs = std::mem::take(&mut self.runs).into_iter().flat_map(split).collect();
+        self.runs = cut;
         zeroed
     }
 }
@@ -94,6 +109,19 @@ mod tests {
         let image = image(1, &bytes);
         let places: Vec<_> = image.runs.iter().map(|run| (run.offset, run.bytes.len())).collect();
         assert_eq!(places, [(5, GAP + 1), (2 * BLOCK as u64, 1)]);
+    }
+
+    #[test]
+    fn images_are_equal_however_they_are_cut() {
+        let bytes: Vec<u8> = (0..4 * GAP * MAX_RUNS).map(|at| u8::from(at % (2 * GAP) == 0)).collect();
+        let joined = image(1, &bytes);
+        assert_eq!(joined.runs.len(), MAX_RUNS);
+        let mut cut = joined.clone();
+        cut.runs = std::mem::take(&mut cut.runs).into_iter().flat_map(split).collect();
+        assert!(cut.runs.len() > MAX_RUNS && cut == joined);
+        cut.runs[7].bytes[0] ^= 2;
+        assert!(cut != joined);
+        assert!(MemoryImage { pages: 2, ..joined.clone() } != joined);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) fn of(error: &BuildError) -> Class {
         BuildError::Entropy { .. } | BuildError::Secrets { .. } => Class::Policy,
         BuildError::Assemble { source, .. } => match source {
             AssembleError::Strip(_) | AssembleError::Layout(_) => Class::Rejected,
-            AssembleError::Prologue(_) | AssembleError::Encode(_) => Class::Ours,
+            AssembleError::Prologue(_) | AssembleError::Malformed(_) | AssembleError::Encode(_) => Class::Ours,
             AssembleError::Content => Class::Verification,
         },
         BuildError::Initialize { source, .. } => match source {

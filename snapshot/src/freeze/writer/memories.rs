@@ -32,7 +32,7 @@ impl Writer<'_> {
 
     /// The program's data segments, if code names any of them: each must stay in its place.
     fn kept_data(&self) -> &[Data<'_>] {
-        if self.program.code.uses_segments { &self.program.data } else { &[] }
+        if self.program.code().uses_segments { &self.program.data } else { &[] }
     }
 
     pub(super) fn data(&self, module: &mut Module) {

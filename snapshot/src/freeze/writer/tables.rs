@@ -44,7 +44,7 @@ impl Writer<'_> {
             }
             reencode(RoundtripReencoder.parse_element(&mut section, element))?;
         }
-        if self.program.code.changes_tables {
+        if self.program.code().changes_tables {
             self.table_contents(&mut section)?;
         }
         let references = self.references();
@@ -61,7 +61,7 @@ impl Writer<'_> {
     /// An element segment which has done its work stays in its place, as a declaration: empty at run time.
     fn element<'e>(&self, index: u32, mut element: Element<'e>) -> Element<'e> {
         let is_spent = match element.kind {
-            ElementKind::Active { .. } => self.program.code.changes_tables,
+            ElementKind::Active { .. } => self.program.code().changes_tables,
             ElementKind::Passive => self.dropped.elements.contains(&index),
             ElementKind::Declared => false,
         };
@@ -100,7 +100,7 @@ impl Writer<'_> {
             Value::Function(index) => Some(*index),
             _ => None,
         });
-        functions.chain(self.program.code.references.iter().copied()).collect()
+        functions.chain(self.program.code().references.iter().copied()).collect()
     }
 }
 
