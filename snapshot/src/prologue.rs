@@ -84,6 +84,10 @@ impl Prologue {
     /// Puts itself in front of a module with these imports.
     pub(crate) fn inject(&self, wasm: &[u8], imports: &[Import]) -> Result<Vec<u8>, PrologueError> {
         let program = Program::parse(wasm).map_err(|_| PrologueError)?;
+        if program.bodies.is_empty() {
+            // Stripped to its memory: nothing goes on.
+            return Ok(wasm.to_vec());
+        }
         let mut types = Types::new(&program);
         let ty = types.giving(&[]);
         let target = Target::of(&program);

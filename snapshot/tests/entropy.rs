@@ -222,3 +222,12 @@ fn a_snapshot_of_a_snapshot_speaks_for_itself() {
     let told = |artifact: &Artifact| String::from_utf8_lossy(artifact.provenance().expect("there")).into_owned();
     assert!(told(&second).contains(&again.sha256().to_string()), "{}", told(&second));
 }
+
+#[test]
+fn a_program_of_which_nothing_but_memory_is_left_has_no_prologue() {
+    let module =
+        KEYS.replace("\"_start\"", "\"wizer-initialize\"").replace("BODY", TWO_MAPS).replace("(call $here)", "");
+    let options = Options { strip: prewasm_snapshot::Strip::Unreachable, ..Options::default() };
+    let made = snapshot_with(&module, &options).expect("it is only a memory");
+    assert_eq!(made.report.entropy.reseeded.len(), 1);
+}
