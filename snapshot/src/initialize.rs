@@ -31,7 +31,7 @@ use crate::{
         during,
     },
     shadow_stack,
-    state::{State, initial_states},
+    state::initial_states,
 };
 
 use access::Access;
@@ -110,8 +110,6 @@ const MUST_RETURN: &str = "an init function must return";
 /// What one run of the init function has given.
 struct Outcome {
     wasm: Vec<u8>,
-    /// What is in its modules, without what functions that returned have left on the stack; `None` if nobody can tell.
-    states: Option<Vec<State>>,
     time: Duration,
     asked: Asked,
     draws: Vec<Draw>,
@@ -128,11 +126,14 @@ impl Run<'_> {
         let first = self.run_module(&context, &module, &linker, Variation::NONE).await?;
         let invalid = |error| InitializeError::Record(wasmtime::Error::new(error));
         let program = Program::parse(self.artifact.bytes()).map_err(invalid)?;
+        // Most programs neither draw nor read the time.
+        let may_depend = !first.draws.is_empty() || first.asked.has_read_realtime;
+        let states = if may_depend { initial_states(&first.wasm) } else { None };
         let failure = Cell::new(None);
         let rerun = async |variation| {
             (progress)(Event::Repeating);
             match self.run_module(&context, &module, &linker, variation).await {
-                Ok(other) => Dependence::between(first.states.as_deref(), other.states.as_deref()),
+                Ok(other) => Dependence::between(states.as_deref(), initial_states(&other.wasm).as_deref()),
                 Err(error) => {
                     failure.set(Some(error));
                     Dependence::Unknown
@@ -140,7 +141,7 @@ impl Run<'_> {
             }
         };
         let observed = Observed {
-            state: first.states.as_ref().and_then(|states| states.first()).filter(|_| program.exports_first_memory()),
+            state: states.as_ref().and_then(|states| states.first()).filter(|_| program.exports_first_memory()),
             draws: &first.draws,
             backtraces: &first.asked.backtraces,
             resumed: 0,
@@ -188,19 +189,14 @@ impl Run<'_> {
         let program = Program::parse(self.artifact.bytes()).map_err(invalid)?;
         shadow_stack::clear_initial(&program, &mut wasm);
         let constructors_silenced = constructors::silence(&mut wasm);
-        let states = initial_states(&wasm);
-        // Where nobody can tell what it starts with, imports decide.
-        if let (Variation::NONE, Verification::Compare, Some([expected])) =
-            (variation, self.sandbox.options.verification, states.as_deref())
-        {
+        if (variation, self.sandbox.options.verification) == (Variation::NONE, Verification::Compare) {
             let snapshot = Program::parse(&wasm).map_err(invalid)?;
-            let snapshot = (&snapshot, expected);
-            let what = agreement::difference(&mut store, &instance, &program, snapshot, constructors_silenced);
+            let what = agreement::difference(&mut store, &instance, &program, &snapshot, constructors_silenced);
             if let Some(what) = what {
                 return Err(InitializeError::Differs { what });
             }
         }
-        Ok(Outcome { wasm, states, time, asked, draws, constructors_silenced })
+        Ok(Outcome { wasm, time, asked, draws, constructors_silenced })
     }
 
     /// What a program prints is told once.
@@ -215,6 +211,8 @@ impl Run<'_> {
         (progress)(Event::Compiling);
         let component = Component::new(engine, &instrumented).map_err(RunError::Compile)?;
         let first = self.run_component(&context, &component, Variation::NONE).await?;
+        let (may_draw, may_read_time) = (self.imports("wasi:random/"), self.imports("wasi:clocks/wall-clock"));
+        let states = if may_draw || may_read_time { initial_states(&first.wasm) } else { None };
         let mut entropy = Entropy::default();
         let repeat = async |variation| {
             if !options.inputs.is_repeatable() {
@@ -222,17 +220,17 @@ impl Run<'_> {
             }
             (progress)(Event::Repeating);
             match self.run_component(&context, &component, variation).await {
-                Ok(other) => Dependence::between(first.states.as_deref(), other.states.as_deref()),
+                Ok(other) => Dependence::between(states.as_deref(), initial_states(&other.wasm).as_deref()),
                 Err(_) => Dependence::Unknown,
             }
         };
         // Nobody counts what a component asks for; it may have what it imports.
-        if self.imports("wasi:random/") {
+        if may_draw {
             let dependence = repeat(Variation::draws(Varied::From { first: 0, except: None })).await;
             let fate = if dependence.is_none() { Fate::Gone } else { Fate::Kept(dependence) };
             entropy.drawn.push(Drawn { from: Origin::Interfaces, fate });
         }
-        if self.imports("wasi:clocks/wall-clock") {
+        if may_read_time {
             entropy.time = Some(repeat(Variation::time()).await);
         }
         let Outcome { wasm, time, asked, constructors_silenced, .. } = first;
@@ -277,9 +275,8 @@ impl Run<'_> {
         let mut access = Access::new(&mut store, instance);
         let wasm = self.wizer.snapshot_component(context, &mut access).await.map_err(InitializeError::Record)?;
         access.finish().map_err(InitializeError::Record)?;
-        let states = initial_states(&wasm);
         let (asked, draws) = (Asked::default(), Vec::new());
-        Ok(Outcome { wasm, states, time, asked, draws, constructors_silenced: false })
+        Ok(Outcome { wasm, time, asked, draws, constructors_silenced: false })
     }
 
     /// Tells why the run failed; after one that did not, the store is ready for reading out its state.

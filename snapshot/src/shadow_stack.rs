@@ -43,15 +43,18 @@ pub(crate) fn clear_initial(program: &Program<'_>, wasm: &mut [u8]) {
     }
 }
 
-/// Where in the file the content stands of what is below the stack pointer.
-fn dead_parts(program: &Program<'_>, snapshot: &Program<'_>) -> Option<Vec<Range<usize>>> {
+/// How much of the first memory is below the stack pointer of a snapshot, `program` being what it was made of.
+pub(crate) fn dead_bytes(program: &Program<'_>, snapshot: &Program<'_>) -> Option<u64> {
     let stack = Stack::of(program, &Names::of(program))?;
     let pointer = usize::try_from(stack.pointer.checked_sub(snapshot.imported_globals)?).ok()?;
     let Some(Value::I32(top)) = snapshot.constants.globals().nth(pointer)? else { return None };
     let top = u64::from(top.cast_unsigned());
-    if is_frozen(program) || !stack.is_first || top > stack.top {
-        return None;
-    }
+    (!is_frozen(program) && stack.is_first && top <= stack.top).then_some(top)
+}
+
+/// Where in the file the content stands of what is below the stack pointer.
+fn dead_parts(program: &Program<'_>, snapshot: &Program<'_>) -> Option<Vec<Range<usize>>> {
+    let top = dead_bytes(program, snapshot)?;
     let part = |data: &Data<'_>| {
         let DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
         let start = snapshot.constants.address(offset_expr)?;

@@ -10,20 +10,20 @@ use crate::{
     program::Program,
     sandbox::ModuleState,
     shadow_stack,
-    state::{State, Value, image},
+    state::{Value, contents},
 };
 
 /// Sections of tables and of what fills them.
 const TABLE: u8 = 4;
 const ELEMENT: u8 = 9;
 
-/// Tells what differs between a program after its init function, in `instance`, and its snapshot with the state that it
-/// starts with. `constructors` is whether those of the snapshot do nothing any more.
+/// Tells what differs between a program after its init function, in `instance`, and its snapshot. `constructors` is
+/// whether those of the snapshot do nothing any more.
 pub(super) fn difference(
     store: &mut Store<ModuleState>,
     instance: &Instance,
     program: &Program<'_>,
-    (snapshot, expected): (&Program<'_>, &State),
+    snapshot: &Program<'_>,
     constructors: bool,
 ) -> Option<&'static str> {
     let (before, after) = (bodies(program), bodies(snapshot));
@@ -34,12 +34,10 @@ pub(super) fn difference(
     if section(program, TABLE) != section(snapshot, TABLE) || section(program, ELEMENT) != section(snapshot, ELEMENT) {
         return Some("tables");
     }
-    let mut held = held(store, instance, expected)?;
-    shadow_stack::clear(program, &mut held);
-    if held.memories != expected.memories {
+    if !memories_are_equal(store, instance, program, snapshot) {
         return Some("memories");
     }
-    (held.globals != expected.globals).then_some("globals")
+    (!globals_are_equal(store, instance, snapshot)).then_some("globals")
 }
 
 fn bodies<'a>(program: &Program<'a>) -> Vec<&'a [u8]> {
@@ -51,27 +49,38 @@ fn section<'a>(program: &Program<'a>, id: u8) -> Option<&'a [u8]> {
     found.map(|(_, range)| &program.wasm[range])
 }
 
-/// What the instance holds, by the exports which Wizer has added to it; `None` if one is missing.
-fn held(store: &mut Store<ModuleState>, instance: &Instance, like: &State) -> Option<State> {
-    let mut memories = Vec::new();
-    for index in 0..like.memories.len() {
-        let memory = instance.get_memory(&mut *store, &format!("__wizer_memory_{index}"))?;
-        let pages = memory.size(&*store);
-        memories.push(image(pages, memory.data(&*store)));
-    }
-    let mut globals = std::collections::BTreeMap::new();
-    for index in like.globals.keys() {
-        let global = instance.get_global(&mut *store, &format!("__wizer_global_{index}"))?;
-        let value = match global.get(&mut *store) {
-            Val::I32(value) => Value::I32(value),
-            Val::I64(value) => Value::I64(value),
-            Val::F32(bits) => Value::F32(bits),
-            Val::F64(bits) => Value::F64(bits),
-            Val::V128(value) => Value::V128(value.as_u128()),
-            // The init function was only called since there are none.
-            _ => return None,
-        };
-        globals.insert(*index, value);
-    }
-    Some(State { memories, globals, tables: Vec::new() })
+/// Compares with the exports which Wizer has added to the instance.
+fn memories_are_equal(
+    store: &mut Store<ModuleState>,
+    instance: &Instance,
+    program: &Program<'_>,
+    snapshot: &Program<'_>,
+) -> bool {
+    // Where nobody can tell what it starts with, imports decide.
+    let Some(contents) = contents(snapshot) else { return true };
+    let dead = shadow_stack::dead_bytes(program, snapshot).unwrap_or(0);
+    (0..).zip(contents.iter().zip(&snapshot.memories)).all(|(index, (content, ty))| {
+        let Some(memory) = instance.get_memory(&mut *store, &format!("__wizer_memory_{index}")) else { return false };
+        let from = if index == 0 { dead } else { 0 };
+        memory.size(&*store) == ty.initial && content.is_that_of(memory.data(&*store), from)
+    })
+}
+
+fn globals_are_equal(store: &mut Store<ModuleState>, instance: &Instance, snapshot: &Program<'_>) -> bool {
+    let globals = snapshot.globals.iter().zip(snapshot.constants.globals());
+    (snapshot.imported_globals..).zip(globals).filter(|(_, (global, _))| global.ty.mutable).all(
+        |(index, (_, value))| {
+            let global = instance.get_global(&mut *store, &format!("__wizer_global_{index}"));
+            let held = global.and_then(|global| match global.get(&mut *store) {
+                Val::I32(value) => Some(Value::I32(value)),
+                Val::I64(value) => Some(Value::I64(value)),
+                Val::F32(bits) => Some(Value::F32(bits)),
+                Val::F64(bits) => Some(Value::F64(bits)),
+                Val::V128(value) => Some(Value::V128(value.as_u128())),
+                // The init function was only called since there are none.
+                _ => None,
+            });
+            held.is_some() && held == value
+        },
+    )
 }
