@@ -178,6 +178,19 @@ fn frozen_before_its_first_effect_a_program_runs_everywhere() {
 }
 
 #[test]
+fn hash_keys_are_drawn_anew_on_other_engines_too() {
+    let (_folder, frozen) = freeze("hash-maps", &["--until", "pure"]);
+    for engine in other_engines() {
+        let new = || {
+            let answer = finish(Command::new(&engine).arg(&frozen), b"").succeeds().text();
+            assert!(answer.contains("found 100"), "{answer}");
+            answer.lines().find(|line| line.starts_with("new")).expect("a line").to_owned()
+        };
+        assert_ne!(new(), new(), "{}", engine.display());
+    }
+}
+
+#[test]
 fn a_cgi_command_is_served_only_if_it_can_see_the_request() {
     let (folder, _) = freeze("cgi-echo", &["--until", "pure"]);
     assert_eq!(report(&folder)["environment"], "frozen");
