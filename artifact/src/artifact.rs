@@ -5,6 +5,7 @@ use std::{
     fs, io,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use wasmparser::{ComponentExternalKind, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
@@ -31,6 +32,8 @@ pub struct Artifact {
     exports: Vec<String>,
     memories: Vec<Memory>,
     sections: Vec<(String, Vec<u8>)>,
+    /// Filled when it is first asked for: a binary may have many megabytes.
+    sha256: OnceLock<Sha256>,
 }
 
 /// The limits a module declares for one of its own memories, in pages of 64 KiB.
@@ -116,6 +119,7 @@ impl Artifact {
             exports: Vec::new(),
             memories: Vec::new(),
             sections: Vec::new(),
+            sha256: OnceLock::new(),
         };
         if bytes.starts_with(ELF_MAGIC) {
             artifact.bytes = bytes;
@@ -144,7 +148,7 @@ impl Artifact {
 
     /// The hash of the binary.
     pub fn sha256(&self) -> Sha256 {
-        sha256([self.bytes.as_slice()])
+        *self.sha256.get_or_init(|| sha256([self.bytes.as_slice()]))
     }
 
     /// What it is.

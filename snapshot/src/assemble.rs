@@ -105,13 +105,9 @@ pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, Assem
     let options = plan.options;
     let mut wasm = rewrite(wasm, options)?;
     let reseeded = entropy.reseed(&reseeded(plan.artifact));
-    let mut constructors = false;
-    let (mut frozen, facts) = match how {
-        How::Initialized { constructors_silenced } => {
-            constructors = constructors_silenced;
-            (None, None)
-        }
-        How::Frozen { frozen, facts } => (Some(frozen), Some(facts)),
+    let (mut frozen, facts, constructors_silenced) = match how {
+        How::Initialized { constructors_silenced } => (None, None, constructors_silenced),
+        How::Frozen { frozen, facts } => (Some(frozen), Some(facts), false),
     };
     let mut prologue = Prologue::default();
     match &mut frozen {
@@ -139,17 +135,7 @@ pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, Assem
         frozen.environment_read = environment == Seen::Frozen;
         append_section(&mut wasm, FROZEN_SECTION, &frozen.to_section()?);
     }
-    Ok(Assembled {
-        wasm,
-        time,
-        asked,
-        entropy,
-        facts,
-        reseeded,
-        environment,
-        preopens,
-        constructors_silenced: constructors,
-    })
+    Ok(Assembled { wasm, time, asked, entropy, facts, reseeded, environment, preopens, constructors_silenced })
 }
 
 /// Strips the program and lays out its memories, neither of which may change what an instance starts with.

@@ -4,7 +4,6 @@
 //! It takes time in proportion to the size of the files, and says a limited amount whatever they are.
 
 mod modules;
-mod overlay;
 mod place;
 mod provenance;
 mod sections;

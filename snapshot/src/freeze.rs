@@ -74,7 +74,6 @@ pub(crate) struct Facts {
     /// Names of the innermost functions which wait.
     pub(crate) stack: Vec<String>,
     pub(crate) continuation_bytes: usize,
-    pub(crate) lost_debug_info: bool,
     /// Bytes of the shadow stack which no function used any more; they are zero now.
     pub(crate) cleared_stack: u64,
     /// How far the frozen program and the original were run side by side, if they were.
@@ -218,7 +217,6 @@ impl Freezer<'_> {
             frames: capture.frames.len(),
             stack: stack(&program, &capture),
             continuation_bytes: written.continuation_bytes,
-            lost_debug_info: written.lost_debug_info,
             cleared_stack,
             compared,
             listeners: host.listeners().map(|address| address.to_string()).collect(),

@@ -35,6 +35,8 @@ mod program;
 mod progress;
 mod prologue;
 mod provenance;
+#[cfg(test)]
+mod random;
 mod regions;
 mod report;
 mod sandbox;

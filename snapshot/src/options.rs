@@ -135,6 +135,16 @@ impl FromStr for Until {
     }
 }
 
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Init => f.write_str("init"),
+            Self::Stop(stop) => stop.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -235,6 +245,7 @@ mod tests {
         for text in ["accept", "pure", "marker", "import:wasi_snapshot_preview1.fd_write", "import:a.b.c"] {
             let Ok(Until::Stop(stop)) = text.parse() else { panic!("{text}") };
             assert_eq!(stop.to_string(), text);
+            assert_eq!(Until::Stop(stop).to_string(), text);
         }
         for text in ["never", "import:", "import:fd_write", ""] {
             assert_eq!(text.parse::<Until>(), Err(UntilError(text.to_owned())));

@@ -10,12 +10,14 @@ use serde::Serialize;
 use crate::{
     assemble::Seen,
     census::{census, imports_used},
+    code::is_debug_info,
     freeze::{Compared, ENTRY, Facts},
     options::Sizes,
     preflight::{Method, Plan},
     program::Program,
     provenance::WASMTIME_VERSION,
     secrets::{Finding, Findings},
+    sections::{Section, sections},
     sizes::{FileSizes, InitialData},
     state::Place,
     verify::Verified,
@@ -188,7 +190,7 @@ impl Report {
             secrets: secrets.listed,
             environment: assembled.environment,
             directories: assembled.preopens,
-            freeze: assembled.facts.as_ref().map(Freeze::of),
+            freeze: assembled.facts.as_ref().map(|facts| Freeze::of(facts, plan.artifact, &verified.output)),
             input: Image::of(plan.artifact),
             output: Image::of(&verified.output),
             transit: (plan.options.sizes == Sizes::Compressed).then(|| FileSizes::of(verified.output.bytes())),
@@ -205,8 +207,14 @@ impl Report {
     }
 }
 
+/// Whether a module has debug information. It is left out where the code had to move, or was stripped.
+fn has_debug_info(artifact: &Artifact) -> bool {
+    let sections = sections(artifact.bytes()).unwrap_or_default();
+    sections.iter().filter_map(Section::custom).any(|(name, _)| is_debug_info(name))
+}
+
 impl Freeze {
-    fn of(facts: &Facts) -> Self {
+    fn of(facts: &Facts, input: &Artifact, output: &Artifact) -> Self {
         let answer = |answer: &Answer| WarmUpAnswer {
             request: answer.request.clone(),
             status: answer.status.as_u16(),
@@ -218,7 +226,7 @@ impl Freeze {
             stack: facts.stack.clone(),
             continuation_bytes: facts.continuation_bytes,
             cleared_stack_bytes: facts.cleared_stack,
-            lost_debug_info: facts.lost_debug_info,
+            lost_debug_info: has_debug_info(input) && !has_debug_info(output),
             compared: facts.compared.as_ref().map(Comparison::of),
             listeners: facts.listeners.clone(),
             warm_ups: facts.answers.iter().map(answer).collect(),

@@ -67,9 +67,9 @@ use aho_corasick::AhoCorasick;
 use prewasm_artifact::Artifact;
 use serde::Serialize;
 
-use crate::{program::Program, regions::Regions};
+use crate::{program::Program, regions::Regions, state::modules};
 
-use contents::{Piece, Place, modules, pieces};
+use contents::{Piece, Place, pieces};
 use environment::{Needle, needles};
 use tokens::TOKENS;
 

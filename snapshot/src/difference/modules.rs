@@ -7,11 +7,13 @@ use wasmparser::{KnownCustom, Name, Payload};
 
 use super::{
     Change, Few, MANY,
-    overlay::Overlay,
     sections::{Container, Sections},
     text::{printable, size},
 };
-use crate::{program::Program, state::Value};
+use crate::{
+    program::Program,
+    state::{Content, Value},
+};
 
 /// How a module differs from its counterpart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,7 +79,7 @@ pub(super) fn compare(a: &Sections<'_>, b: &Sections<'_>) -> Few<ModuleDifferenc
         let Some(other) = others.get(&module.within) else { continue };
         let (a, b) = (&a.wasm[module.range.clone()], &b.wasm[other.range.clone()]);
         let (false, Ok(a), Ok(b)) = (a == b, Program::parse(a), Program::parse(b)) else { continue };
-        let difference = ModuleDifference::between(module.within, &Side::of(&a), &Side::of(&b));
+        let difference = ModuleDifference::between(module.within, &a, &b);
         if !difference.is_empty() {
             found.push(|| difference);
         }
@@ -85,42 +87,47 @@ pub(super) fn compare(a: &Sections<'_>, b: &Sections<'_>) -> Few<ModuleDifferenc
     found
 }
 
-/// A module.
-struct Side<'p, 'a> {
-    program: &'p Program<'a>,
+/// How many memories there are, imported ones counted.
+fn memories(program: &Program<'_>) -> u32 {
+    program.imported_memories.saturating_add(u32::try_from(program.memories.len()).unwrap_or(u32::MAX))
 }
 
-impl<'p, 'a> Side<'p, 'a> {
-    fn of(program: &'p Program<'a>) -> Self {
-        Self { program }
-    }
+/// `None` for an imported one, or one that is not there.
+fn pages(program: &Program<'_>, memory: u32) -> Option<u64> {
+    let own = memory.checked_sub(program.imported_memories)?;
+    Some(program.memories.get(own as usize)?.initial)
+}
 
-    fn memories(&self) -> u32 {
-        let own = u32::try_from(self.program.memories.len()).unwrap_or(u32::MAX);
-        self.program.imported_memories.saturating_add(own)
+/// How many bytes differ, and where.
+fn differing(a: &Content<'_>, b: &Content<'_>) -> (u64, Few<Range>) {
+    let (mut bytes, mut open, mut ranges) = (0, None::<Range>, Few::default());
+    a.compare(b, |at| {
+        bytes += 1;
+        match &mut open {
+            Some(range) if range.end == at => range.end += 1,
+            open => {
+                if let Some(range) = open.replace(Range { start: at, end: at + 1 }) {
+                    ranges.push(|| range);
+                }
+            }
+        }
+    });
+    if let Some(range) = open {
+        ranges.push(|| range);
     }
-
-    fn overlay(&self, memory: u32) -> Option<Overlay<'a>> {
-        Overlay::of(self.program, memory)
-    }
-
-    /// `None` for an imported one, or one that is not there.
-    fn pages(&self, memory: u32) -> Option<u64> {
-        let own = memory.checked_sub(self.program.imported_memories)?;
-        Some(self.program.memories.get(own as usize)?.initial)
-    }
+    (bytes, ranges)
 }
 
 impl ModuleDifference {
-    fn between(module: Option<Container>, a: &Side<'_, '_>, b: &Side<'_, '_>) -> Self {
-        let memories = 0..a.memories().max(b.memories());
+    fn between(module: Option<Container>, a: &Program<'_>, b: &Program<'_>) -> Self {
+        let memories = 0..memories(a).max(memories(b));
         Self {
             module: module.map(Container::name),
             memories: memories.filter_map(|memory| MemoryDifference::between(memory, a, b)).collect(),
             globals: globals(a, b),
-            functions: functions(a.program, b.program),
-            imports: listed(&imports(a.program), &imports(b.program)),
-            exports: listed(&exports(a.program), &exports(b.program)),
+            functions: functions(a, b),
+            imports: listed(&imports(a), &imports(b)),
+            exports: listed(&exports(a), &exports(b)),
         }
     }
 
@@ -132,12 +139,12 @@ impl ModuleDifference {
 }
 
 impl MemoryDifference {
-    fn between(memory: u32, a: &Side<'_, '_>, b: &Side<'_, '_>) -> Option<Self> {
-        let pages = Pages { a: a.pages(memory), b: b.pages(memory) };
+    fn between(memory: u32, a: &Program<'_>, b: &Program<'_>) -> Option<Self> {
+        let pages = Pages { a: pages(a, memory), b: pages(b, memory) };
         let pages = (pages.a != pages.b).then_some(pages);
-        let (bytes, ranges) = match (a.overlay(memory), b.overlay(memory)) {
+        let (bytes, ranges) = match (Content::of(a, memory), Content::of(b, memory)) {
             (Some(a), Some(b)) => {
-                let (bytes, ranges) = a.compare(&b);
+                let (bytes, ranges) = differing(&a, &b);
                 (Some(bytes), ranges)
             }
             _ => (None, Few::default()),
@@ -147,9 +154,9 @@ impl MemoryDifference {
     }
 }
 
-fn globals(a: &Side<'_, '_>, b: &Side<'_, '_>) -> Few<Change> {
-    let known = |side: &Side<'_, '_>| -> BTreeMap<u32, Option<Value>> {
-        (side.program.imported_globals..).zip(side.program.constants.globals()).collect()
+fn globals(a: &Program<'_>, b: &Program<'_>) -> Few<Change> {
+    let known = |program: &Program<'_>| -> BTreeMap<u32, Option<Value>> {
+        (program.imported_globals..).zip(program.constants.globals()).collect()
     };
     let (a, b) = (known(a), known(b));
     let mut found = Few::default();

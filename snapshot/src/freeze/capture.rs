@@ -11,6 +11,7 @@ use super::Unfreezable;
 use crate::{
     entropy::Dependence,
     program::Shape,
+    shadow_stack,
     stack::Stack,
     state::{MemoryImage, State, Value, image},
 };
@@ -117,10 +118,9 @@ pub(super) fn clear_stack<T: 'static>(caller: &mut Caller<'_, T>, stack: Stack) 
     let instance = innermost.instance(&mut *caller)?;
     let global = instance.debug_global(caller.as_context_mut(), stack.pointer);
     let memory = instance.debug_memory(caller.as_context_mut(), 0);
-    if let (Some(Val::I32(top)), Some(memory)) = (global.map(|global| global.get(caller.as_context_mut())), memory) {
-        let top = top.cast_unsigned();
-        // A pointer elsewhere belongs to a stack of which nothing is known.
-        let dead = if u64::from(top) <= stack.top { top as usize } else { 0 };
+    if let (Some(Val::I32(pointer)), Some(memory)) = (global.map(|global| global.get(caller.as_context_mut())), memory)
+    {
+        let dead = usize::try_from(shadow_stack::dead(stack, pointer)).unwrap_or(0);
         memory.data_mut(caller.as_context_mut()).get_mut(..dead).unwrap_or_default().fill(0);
     }
     Ok(())

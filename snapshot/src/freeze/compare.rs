@@ -19,11 +19,9 @@ use super::{
 };
 use crate::{
     host_calls::Asked,
-    names::Names,
     options::Stop,
     sandbox::{Expired, RunError, START_FUNCTION, during},
     shadow_stack,
-    stack::Stack,
     warm_up::{self, WarmUp},
 };
 
@@ -80,9 +78,13 @@ impl Freezer<'_> {
         left: Left<'_>,
     ) -> Result<Option<Compared>, FreezeError> {
         let shape = original.program.shape();
-        let stack = Stack::of(original.program, &Names::of(original.program));
-        let dead = stack.filter(|stack| stack.is_first && !shadow_stack::is_frozen(original.program));
-        let (state, connector) = Watched::beyond(self.artifact, self.stop.clone(), shape, self.sandbox, dead)?;
+        let (state, connector) = Watched::beyond(
+            self.artifact,
+            self.stop.clone(),
+            shape,
+            self.sandbox,
+            shadow_stack::in_front(original.program),
+        )?;
         let warm_ups = &self.sandbox.options.warm_ups;
         let mut before = self.course(original, state, &connector, warm_ups, left.time * 2 + MAX_TIME).await?;
         if before.record.calls.is_empty() && before.end == End::Cut {

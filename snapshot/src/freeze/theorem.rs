@@ -7,12 +7,11 @@ mod constructs;
 mod fuzz;
 mod generator;
 mod harness;
-mod random;
 mod refusals;
 mod smith;
 
+use crate::random::Random;
 use harness::{Checked, Harness, Points};
-use random::Random;
 
 /// Checks every host call of a module as a place to freeze, and most frozen modules once more.
 #[track_caller]

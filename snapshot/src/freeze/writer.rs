@@ -33,8 +33,6 @@ pub(crate) struct Written {
     pub(crate) wasm: Vec<u8>,
     /// Size of the added functions in bytes.
     pub(crate) continuation_bytes: usize,
-    /// Debug information was left out, since the code has moved by a byte.
-    pub(crate) lost_debug_info: bool,
 }
 
 /// Sections in the order in which they must come. There is no start function any more: it has run.
@@ -139,8 +137,6 @@ impl Writer<'_> {
         Ok(Written {
             wasm: module.finish(),
             continuation_bytes: self.continuations.iter().map(|continuation| continuation.body.len()).sum(),
-            lost_debug_info: code.moves
-                && self.program.customs.iter().any(|(_, section)| is_debug_info(section.name())),
         })
     }
 

@@ -58,7 +58,7 @@ fn memories_are_equal(
 ) -> bool {
     // Where nobody can tell what it starts with, imports decide.
     let Some(contents) = contents(snapshot) else { return true };
-    let dead = shadow_stack::dead_bytes(program, snapshot).unwrap_or(0);
+    let dead = shadow_stack::dead_bytes(program, snapshot);
     (0..).zip(contents.iter().zip(&snapshot.memories)).all(|(index, (content, ty))| {
         let Some(memory) = instance.get_memory(&mut *store, &format!("__wizer_memory_{index}")) else { return false };
         let from = if index == 0 { dead } else { 0 };

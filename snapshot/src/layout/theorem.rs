@@ -7,6 +7,7 @@ use wasmparser::{Validator, WasmFeatures};
 use super::*;
 use crate::{
     program::Program,
+    random::Random,
     sections::{CUSTOM, Section},
     state::{State, contents},
 };
@@ -219,14 +220,7 @@ fn for_generated_modules() {
 }
 
 fn generated(seed: u64) -> Option<Vec<u8>> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    let bytes: Vec<u8> = (0..4096).map(|_| random()).collect();
+    let bytes = Random::new(seed).bytes(4096);
     let config = Config {
         max_imports: usize::from(seed.is_multiple_of(8)),
         min_memories: 1,

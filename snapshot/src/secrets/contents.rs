@@ -31,20 +31,6 @@ pub(super) enum Place<'a> {
     Section { name: &'a str, start: u64 },
 }
 
-/// The core modules of a binary, itself or those in it, in order.
-pub(super) fn modules(wasm: &[u8]) -> wasmparser::Result<Vec<Program<'_>>> {
-    if Parser::is_core_wasm(wasm) {
-        return Ok(vec![Program::parse(wasm)?]);
-    }
-    let mut modules = Vec::new();
-    for payload in Parser::new(0).parse_all(wasm) {
-        if let Payload::ModuleSection { unchecked_range, .. } = payload? {
-            modules.extend(wasm.get(unchecked_range).map(Program::parse).transpose()?);
-        }
-    }
-    Ok(modules)
-}
-
 /// Everything which is searched.
 pub(super) fn pieces<'a>(wasm: &'a [u8], modules: &[Program<'a>]) -> wasmparser::Result<Vec<Piece<'a>>> {
     let mut pieces = Vec::new();

@@ -1,6 +1,12 @@
 //! What memories start with, without writing out what is zero.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, btree_map},
+    iter::Peekable,
+    ops::Range,
+};
+
+use wasmparser::DataKind;
 
 use super::{MemoryImage, initial::placed, memory::Run};
 use crate::program::Program;
@@ -25,6 +31,21 @@ pub(crate) fn contents<'a>(program: &Program<'a>) -> Option<Vec<Content<'a>>> {
 }
 
 impl<'a> Content<'a> {
+    /// What active segments make of one memory, imported ones counted; `None` if that depends on imports, or if it is
+    /// beyond all addresses.
+    pub(crate) fn of(program: &Program<'a>, memory: u32) -> Option<Self> {
+        let mut content = Self::default();
+        for data in &program.data {
+            let DataKind::Active { memory_index, offset_expr } = &data.kind else { continue };
+            if *memory_index == memory {
+                let start = program.constants.address(offset_expr)?;
+                start.checked_add(length(data.data))?;
+                content.write(start, data.data);
+            }
+        }
+        Some(content)
+    }
+
     /// Writes over what is there.
     fn write(&mut self, start: u64, bytes: &'a [u8]) {
         if bytes.is_empty() {
@@ -92,10 +113,31 @@ impl<'a> Content<'a> {
         })
     }
 
+    /// Calls `differs` with the address of each byte which differs, in ascending order; it does not matter how the
+    /// contents are cut.
+    pub(crate) fn compare(&self, other: &Self, mut differs: impl FnMut(u64)) {
+        let mut tell = |start: u64, bytes: &[u8], other: &dyn Fn(usize) -> u8| {
+            let places = (start..).zip(bytes.iter().enumerate());
+            places.filter(|(_, (index, byte))| **byte != other(*index)).for_each(|(at, _)| differs(at));
+        };
+        let (mut a, mut b) = (Cursor::new(self), Cursor::new(other));
+        let mut at = 0;
+        while let Some(end) = [a.next_edge(at), b.next_edge(at)].into_iter().flatten().min() {
+            match (a.bytes(at, end), b.bytes(at, end)) {
+                (Some(a), Some(b)) if a == b => {}
+                (Some(a), Some(b)) => tell(at, a, &|index| b[index]),
+                (Some(bytes), None) | (None, Some(bytes)) => tell(at, bytes, &|_| 0),
+                (None, None) => {}
+            }
+            at = end;
+        }
+    }
+
     /// Whether this is the same content, however it is cut.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let runs = self.runs();
-        runs == other.runs() && runs.into_iter().all(|range| self.run(range.clone()) == other.run(range))
+        let mut is_like = true;
+        self.compare(other, |_| is_like = false);
+        is_like
     }
 
     /// How many bytes are not zero.
@@ -123,6 +165,31 @@ impl<'a> Content<'a> {
             parts.push((range.end - at, None));
         }
         parts
+    }
+}
+
+/// Goes through the pieces in ascending order.
+struct Cursor<'c, 'a> {
+    pieces: Peekable<btree_map::Iter<'c, u64, &'a [u8]>>,
+}
+
+impl<'c, 'a> Cursor<'c, 'a> {
+    fn new(content: &'c Content<'a>) -> Self {
+        Self { pieces: content.pieces.iter().peekable() }
+    }
+
+    /// Where the next piece behind `at` begins, or the one at `at` ends.
+    fn next_edge(&mut self, at: u64) -> Option<u64> {
+        let end = |start: u64, piece: &[u8]| start + length(piece);
+        while self.pieces.next_if(|(start, piece)| end(**start, piece) <= at).is_some() {}
+        let (start, piece) = self.pieces.peek()?;
+        Some(if **start > at { **start } else { end(**start, piece) })
+    }
+
+    /// The bytes from `at` to `end`, which no edge is between.
+    fn bytes(&mut self, at: u64, end: u64) -> Option<&'a [u8]> {
+        let (start, piece) = self.pieces.peek()?;
+        piece.get(index(at.checked_sub(**start)?)..index(end - **start))
     }
 }
 
@@ -199,5 +266,39 @@ mod tests {
         let parts: Vec<(u64, Option<&[u8]>)> = vec![(2, Some(b"cd")), (6, None), (1, Some(b"e"))];
         assert_eq!(content.parts(12..21), parts);
         assert_eq!(content.parts(14..16), [(2, None)]);
+    }
+
+    fn content(segments: &[(u64, &'static [u8])]) -> Content<'static> {
+        let mut content = Content::default();
+        segments.iter().for_each(|(start, bytes)| content.write(*start, bytes));
+        content
+    }
+
+    #[test]
+    fn it_does_not_matter_how_contents_are_cut() {
+        let covered = content(&[(4, b"abcdefgh"), (6, b"XY"), (20, b"mn"), (18, b"----"), (0, b"")]);
+        assert!(covered.is_like(&content(&[(4, b"ab"), (6, b"XY"), (8, b"efgh"), (18, b"----")])));
+        assert!(covered.is_like(&content(&[(4, b"abXYefgh"), (18, b"----")])));
+    }
+
+    #[test]
+    fn what_is_not_filled_is_zero() {
+        let differing = |a: &Content<'_>, b: &Content<'_>| {
+            let mut places = Vec::<u64>::new();
+            a.compare(b, |at| places.push(at));
+            places
+        };
+        let zeros = content(&[(1 << 40, &[0; 100]), (0, b"\0a\0")]);
+        assert_eq!(differing(&zeros, &content(&[(1, b"a")])), [0; 0]);
+        assert_eq!(differing(&zeros, &content(&[(1, b"b\0\0cd"), (50, b"e")])), [1, 4, 5, 50]);
+        assert_eq!(differing(&content(&[]), &content(&[(7, b"\0x\0yz")])), [8, 10, 11]);
+    }
+
+    #[test]
+    fn the_end_of_the_address_space_is_no_place_for_a_segment() {
+        let wat = "(module (memory i64 1) (data (i64.const -1) \"ab\"))";
+        let artifact = prewasm_artifact::Artifact::from_bytes("test", wat.into()).expect("valid");
+        let program = Program::parse(artifact.bytes()).expect("valid");
+        assert!(Content::of(&program, 0).is_none() && contents(&program).is_none());
     }
 }

@@ -7,7 +7,10 @@ use wasmparser::Payload;
 use wasmtime::{Config as EngineConfig, Engine, Extern, Instance, Module, Store, Trap, Val};
 
 use super::*;
-use crate::state::{Placed, placed};
+use crate::{
+    random::Random,
+    state::{Placed, placed},
+};
 
 /// Generated modules in a test run.
 const CASES: u64 = 800;
@@ -198,14 +201,7 @@ fn value(value: &Val) -> String {
 }
 
 fn generated(seed: u64) -> Option<Vec<u8>> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    let bytes: Vec<u8> = (0..4096).map(|_| random()).collect();
+    let bytes = Random::new(seed).bytes(4096);
     let config = Config {
         // Those with imports are not run.
         max_imports: if seed % 4 == 3 { 6 } else { 0 },

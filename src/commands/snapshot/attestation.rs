@@ -8,7 +8,7 @@ use std::{
 
 use prewasm_artifact::{Artifact, Sha256, sha256};
 use prewasm_ext_http::Access;
-use prewasm_snapshot::{Body, EntropyPolicy, InitExport, Options, Strip, Until, Verification, WASMTIME_VERSION};
+use prewasm_snapshot::{Body, EntropyPolicy, InitExport, Options, Strip, Verification, WASMTIME_VERSION};
 use serde::Serialize;
 
 use super::{
@@ -176,11 +176,7 @@ impl Attestation<'_> {
         } = self.options;
         Parameters {
             input: file_name(self.input),
-            until: match until {
-                Until::Auto => "auto".to_owned(),
-                Until::Init => "init".to_owned(),
-                Until::Stop(stop) => stop.to_string(),
-            },
+            until: until.to_string(),
             init: init.clone(),
             keep_init: *init_export == InitExport::Keep,
             renames: renames.iter().map(|rename| format!("{}={}", rename.to, rename.from)).collect(),

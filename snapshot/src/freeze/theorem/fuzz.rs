@@ -8,9 +8,9 @@ use std::env;
 use super::{
     generator,
     harness::{Checked, Harness, Points},
-    random::Random,
     smith::{self, Language},
 };
+use crate::random::Random;
 
 /// Places to freeze in a usual test run: some ten seconds.
 const CASES: usize = 3000;

@@ -22,7 +22,7 @@ use wasm_encoder::{
 };
 
 use self::body::Body;
-use super::random::Random;
+use crate::random::Random;
 
 /// Functions of one signature stand together in the first table, so many of them.
 const SLOTS: usize = 4;

@@ -11,7 +11,7 @@ use prewasm_artifact::{Artifact, ArtifactError};
 use wasmtime::{Config, Engine, Instance, Module, OptLevel, RegallocAlgorithm, Store, Trap, Val};
 
 use self::host::{Log, host_function};
-use super::random::Random;
+use crate::random::Random;
 use crate::{
     freeze::{
         Unfreezable,

@@ -15,8 +15,8 @@ use wasm_encoder::{
 use wasm_smith::{Config, MemoryOffsetChoices};
 use wasmparser::{FunctionBody, Operator, OperatorsReader, Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
-use super::random::Random;
 use crate::program::Program;
+use crate::random::Random;
 
 /// Parts of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use prewasm_artifact::{Artifact, Sha256, sha256};
 use prewasm_ext_http::{Access, Directory};
 use prewasm_snapshot::{
-    Body, EntropyPolicy, InitExport, Inputs, Limits, Options, Rename, Sizes, Strip, Until, Verification,
-    WASMTIME_VERSION, WarmUp,
+    Body, EntropyPolicy, InitExport, Inputs, Limits, Options, Rename, Sizes, Strip, Verification, WASMTIME_VERSION,
+    WarmUp,
 };
 
 use super::super::declared::{Declared, EntryKind, hash_file};
@@ -36,14 +36,7 @@ pub(super) fn of(artifact: &Artifact, options: &Options) -> Result<Sha256, Failu
     fields.add("version", env!("CARGO_PKG_VERSION").as_bytes());
     fields.add("wasmtime", WASMTIME_VERSION.as_bytes());
     fields.add("input", artifact.sha256().as_bytes());
-    fields.text(
-        "until",
-        &match until {
-            Until::Auto => "auto".to_owned(),
-            Until::Init => "init".to_owned(),
-            Until::Stop(stop) => stop.to_string(),
-        },
-    );
+    fields.text("until", &until.to_string());
     fields.optional("init", init.as_deref().map(str::as_bytes));
     fields.text("layout", &layout.to_string());
     fields.add("strip", &[u8::from(*strip == Strip::Unreachable)]);
