@@ -406,6 +406,8 @@ fn nothing_is_written_if_the_depfile_cannot_be() {
     let folder = Folder::new().with("a;b.wat", READER);
     folder.run(["snapshot", "a;b.wat", "-o", "out.wasm", "--depfile", "out.d"]).fails(2, ["`a;b.wat`", "--depfile"]);
     assert!(!folder.path("out.wasm").exists());
+    folder.run(["snapshot", "a;b.wat", "-o", "out.wasm", "--attestation", "nowhere/a"]).fails(1, ["nowhere/a"]);
+    assert!(!folder.path("out.wasm").exists());
 }
 
 /// Instead of cargo, a script which prints what it would.

@@ -67,7 +67,7 @@ fn obtain(args: &SnapshotArgs, artifact: &Artifact, options: &Options, quiet: bo
     }
 }
 
-/// All that can fail for its content is made before the first file is written: Make takes an output for up to date.
+/// The output comes last: once it is there, Make takes it for up to date.
 fn write(
     args: &SnapshotArgs,
     path: &Path,
@@ -88,8 +88,8 @@ fn write(
             files.push((file, attestation.text(&declared)?));
         }
     }
-    output::binary(path, &outcome.wasm)?;
-    files.iter().try_for_each(|(file, text)| Ok(write_whole(file, text.as_bytes())?))
+    files.iter().try_for_each(|(file, text)| write_whole(file, text.as_bytes()))?;
+    output::binary(path, &outcome.wasm)
 }
 
 impl Outcome {

@@ -81,10 +81,13 @@ impl FromStr for Growth {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some(ratio) = text.strip_suffix('x') else { return parse_size(text).map(Self::By) };
-        thousandths(ratio)
-            .map(Self::Ratio)
-            .ok_or_else(|| "not a ratio\n  hint: write for example `1.5x`, or a size such as `2MiB`".to_owned())
+        let growth = match text.strip_suffix('x') {
+            Some(ratio) => thousandths(ratio).map(Self::Ratio),
+            None => parse_size(text).ok().map(Self::By),
+        };
+        growth.ok_or_else(|| {
+            "neither a ratio nor a size\n  hint: write for example `1.5x`, or a size such as `2MiB`".to_owned()
+        })
     }
 }
 
