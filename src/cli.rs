@@ -11,8 +11,8 @@ pub use size::parse_size;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    compile::CompileArgs, completions::CompletionsArgs, inspect::InspectArgs, run::RunArgs, serve::ServeArgs,
-    snapshot::SnapshotArgs,
+    compile::CompileArgs, completions::CompletionsArgs, inspect::InspectArgs, port::PortArgs, run::RunArgs,
+    serve::ServeArgs, snapshot::SnapshotArgs,
 };
 
 /// Pre-initialized WebAssembly for servers.
@@ -47,6 +47,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Run a program on real sockets, as `wasmedge FILE` would.
     Run(RunArgs),
+    /// Make a standard wasi:http component of a program for WasmEdge's sockets.
+    Port(PortArgs),
     /// Tell what a wasm file is, what it needs, and which verbs will work.
     Inspect(InspectArgs),
     /// Compile ahead of time for this machine.

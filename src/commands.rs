@@ -3,6 +3,7 @@
 pub mod compile;
 pub mod completions;
 pub mod inspect;
+pub mod port;
 pub mod run;
 pub mod serve;
 pub mod snapshot;
@@ -18,6 +19,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Snapshot(args) => snapshot::run(&args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Run(args) => run::run(args),
+        Command::Port(args) => port::run(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),
         Command::Compile(args) => compile::run(&args),
         Command::Completions(args) => completions::run(args),

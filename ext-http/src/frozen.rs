@@ -286,6 +286,18 @@ impl HostState {
         &self.reseed
     }
 
+    pub(crate) fn sockets(&self) -> &[FrozenSocket] {
+        &self.sockets
+    }
+
+    pub(crate) fn closed_stdio(&self) -> &[i32] {
+        &self.closed_stdio
+    }
+
+    pub(crate) fn polling_since(&self) -> Option<u64> {
+        self.polling_since
+    }
+
     /// The guest was stopped in a poll, at `realtime` nanoseconds since the Unix epoch. What that poll waits for by the
     /// realtime clock comes as much later as the program is resumed.
     #[must_use]

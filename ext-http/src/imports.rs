@@ -387,6 +387,12 @@ pub fn check(import: &Import) -> Result<(), ImportError> {
     resolve(import).map(drop)
 }
 
+/// The name of the trampoline which stands in for a call in a ported program: that of its first entry.
+pub(crate) fn trampoline(call: Call) -> Cow<'static, str> {
+    let entry = TABLE.iter().find(|entry| entry.call == call);
+    entry.map_or(Cow::Borrowed(""), Entry::link_name)
+}
+
 fn spell(letters: &str) -> String {
     letters.bytes().map(|letter| if letter == b'i' { "i32" } else { "i64" }).collect::<Vec<_>>().join(", ")
 }

@@ -38,6 +38,7 @@ mod network;
 mod outbound;
 mod plugin;
 mod poll;
+pub mod port;
 mod sockets;
 mod upcoming;
 mod wasi;

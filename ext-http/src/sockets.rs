@@ -291,7 +291,7 @@ impl Socket {
 
 impl Family {
     /// Any port of any address.
-    fn any(self) -> SocketAddr {
+    pub(crate) fn any(self) -> SocketAddr {
         SocketAddr::new(self.unspecified(), 0)
     }
 

@@ -25,6 +25,7 @@ mod guest_log;
 mod respond;
 pub mod run;
 mod server;
+mod trial;
 
 pub use app::{App, Limits, Mode};
 pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile};
@@ -32,3 +33,4 @@ pub use engine::{Metering, Pulse, Ticker, on_demand};
 pub use gateway::{Gateway, PrepareError};
 pub use guest::state::Rehearsal;
 pub use server::{ServeError, ServerOptions, serve};
+pub use trial::{Answer, Question, Trial, TrialError};

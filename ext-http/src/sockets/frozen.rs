@@ -28,10 +28,10 @@ const BACKLOG: i32 = 128;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct FrozenSocket {
     pub(crate) fd: SocketFd,
-    family: Family,
-    kind: Kind,
-    role: FrozenRole,
-    nonblocking: bool,
+    pub(crate) family: Family,
+    pub(crate) kind: Kind,
+    pub(crate) role: FrozenRole,
+    pub(crate) nonblocking: bool,
     options: Options,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct SocketFd(u16);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum FrozenRole {
+pub(crate) enum FrozenRole {
     Fresh,
     /// At the address which the guest sees.
     Bound(SocketAddr),

@@ -1,0 +1,463 @@
+//! Links trampolines into a program.
+//!
+//! ```wat
+//! (import "wasi_snapshot_preview1" "sock_open" (func $sock_open (param i32 i32 i32) (result i32)))
+//! (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+//! ;; becomes
+//! (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+//! (import "prewasm:port/sockets@0.1.0" "open" (func $open (param i32 i32) (result i32)))
+//! (func $sock_open (param i32 i32 i32) (result i32) …)    ;; from trampolines.wat
+//! ```
+//!
+//! The program's functions move, as there are other imports in front of them; types and globals keep their places, since
+//! those of the trampolines come behind. Debug information, which tells offsets in the code, is left out.
+
+mod made;
+mod recycle;
+mod translate;
+mod unwind;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wasm_encoder::{
+    CodeSection, DataCountSection, ElementSection, ExportKind, ExportSection, FunctionSection, GlobalSection,
+    MemorySection, NameMap, NameSection, StartSection, TableSection, TagSection, TypeSection, reencode::Reencode as _,
+};
+use wasmparser::{BinaryReaderError, KnownCustom, Name, Operator, TypeRef};
+
+use self::{recycle::Recycling, translate::Translation, unwind::Unwinding};
+use super::{
+    module::Module,
+    plan::{HANDLER, Plan, World},
+};
+
+/// The trampolines, in the text format.
+const TRAMPOLINES: &str = include_str!("trampolines.wat");
+/// What the adapter adds to a program's memory: a page for its state, and one for its stack.
+const ADAPTER_PAGES: u64 = 2;
+/// The end of a memory with 32-bit addresses.
+const MAX_PAGES: u64 = 1 << 16;
+
+/// The program could not be linked: what `plan` has not foreseen is a fault of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A section of the program could not be read.
+    #[error("a section of the program cannot be read")]
+    Read(#[from] BinaryReaderError),
+    /// A part of the program could not be written.
+    #[error("a part of the program cannot be written")]
+    Write(#[from] wasm_encoder::reencode::Error),
+    /// The trampolines are not what they should be.
+    #[error("the trampolines cannot be used: {0}; this is a bug")]
+    Trampolines(String),
+}
+
+/// Links what `plan` names into a program.
+pub(super) fn link(program: &[u8], plan: &Plan) -> Result<Vec<u8>, LinkError> {
+    let trampolines = wat::parse_str(TRAMPOLINES).map_err(|error| LinkError::Trampolines(error.to_string()))?;
+    let trampolines = Module::parse(&trampolines)?;
+    let program = Module::parse(program)?;
+    Linker::new(&program, &trampolines, plan)?.write()
+}
+
+/// Who a function of the output comes from.
+struct Linker<'a> {
+    program: &'a Module<'a>,
+    trampolines: &'a Module<'a>,
+    plan: &'a Plan,
+    imports: Vec<wasmparser::Import<'a>>,
+    /// The trampolines' functions that are copied, by their index there.
+    copied: Vec<u32>,
+    /// From indices in the program, and in the trampolines.
+    of_program: Translation,
+    of_trampolines: Translation,
+    made: Made,
+    recycling: Option<Recycling<'a>>,
+}
+
+/// Functions which are made for the program, by their index in the output.
+#[derive(Clone, Copy)]
+struct Made {
+    setup: u32,
+    load: u32,
+    restore: u32,
+    pages: u32,
+}
+
+impl<'a> Linker<'a> {
+    fn new(program: &'a Module<'a>, trampolines: &'a Module<'a>, plan: &'a Plan) -> Result<Self, LinkError> {
+        let replaced = replaced(trampolines, plan)?;
+        let live = live(program, trampolines, plan, &replaced)?;
+        let mut of_program = vec![u32::MAX; program.functions.len()];
+        let mut of_trampolines = vec![u32::MAX; trampolines.functions.len()];
+        let mut imports: Vec<wasmparser::Import<'a>> = Vec::new();
+
+        for (index, import) in (0..).zip(program.function_imports()) {
+            if !replaced.contains_key(&index) {
+                of_program[index as usize] = count(&imports);
+                imports.push(*import);
+            }
+        }
+        let is_made = |import: &wasmparser::Import<'_>| ["linker", "program"].contains(&import.module);
+        for (index, import) in (0..).zip(trampolines.function_imports()) {
+            if !live.contains(&index) || is_made(import) {
+                continue;
+            }
+            let known = imports.iter().position(|known| (known.module, known.name) == (import.module, import.name));
+            of_trampolines[index as usize] = known.map_or_else(|| count(&imports), |known| count(&imports[..known]));
+            if known.is_none() {
+                imports.push(*import);
+            }
+        }
+
+        let mut next = count(&imports);
+        let mut place = || {
+            next += 1;
+            next - 1
+        };
+        for slot in &mut of_program[program.imported_functions as usize..] {
+            *slot = place();
+        }
+        let copied: Vec<_> = live.into_iter().filter(|index| *index >= trampolines.imported_functions).collect();
+        for index in &copied {
+            of_trampolines[*index as usize] = place();
+        }
+        let made = Made { setup: place(), load: place(), restore: place(), pages: place() };
+        for (import, trampoline) in &replaced {
+            of_program[*import as usize] = of_trampolines[*trampoline as usize];
+        }
+        for (index, import) in trampolines.function_imports().enumerate().filter(|(_, import)| is_made(import)) {
+            of_trampolines[index] = match import.name {
+                "setup" => made.setup,
+                "restore" => made.restore,
+                "pages" => made.pages,
+                name => of_program[exported(program, name)? as usize],
+            };
+        }
+        let unwinding = match plan.world {
+            World::Proxy | World::ProxyCli => Some(Unwinding::of(program, leaves(trampolines, &replaced))?),
+            World::Command => None,
+        };
+        let globals = count(&program.globals);
+        let global = |name| {
+            let index = trampolines.exported_global(name);
+            index.ok_or_else(|| LinkError::Trampolines(format!("there is no global `{name}`")))
+        };
+        let function = |name| Ok::<_, LinkError>(of_trampolines[exported(trampolines, name)? as usize]);
+        let of_program = Translation::of_program(
+            of_program,
+            (function("memory.size")?, function("memory.grow")?),
+            unwinding.map(|unwinding| Ok::<_, LinkError>((unwinding, global("unwinding")? + globals))).transpose()?,
+        );
+        Ok(Self {
+            program,
+            trampolines,
+            plan,
+            imports,
+            copied,
+            of_program,
+            of_trampolines: Translation::of_trampolines(of_trampolines, count(&program.types), globals),
+            made,
+            recycling: (plan.world != World::Command).then(|| Recycling::of(program)).transpose()?,
+        })
+    }
+
+    fn write(mut self) -> Result<Vec<u8>, LinkError> {
+        let mut module = wasm_encoder::Module::new();
+        module.section(&self.types()?);
+        module.section(&self.imports()?);
+        module.section(&self.functions()?);
+        self.tables_to_globals(&mut module)?;
+        module.section(&self.exports()?);
+        // What an instance starts with is loaded by code, so that it can be loaded again.
+        let start = match (&self.recycling, self.program.start) {
+            (Some(_), _) => Some(self.made.load),
+            (None, Some(start)) => Some(self.of_program.function_index(start)?),
+            (None, None) => None,
+        };
+        if let Some(function_index) = start {
+            module.section(&StartSection { function_index });
+        }
+        self.elements_to_data(&mut module)?;
+        self.custom_sections(&mut module)?;
+        Ok(module.finish())
+    }
+
+    fn types(&mut self) -> Result<TypeSection, LinkError> {
+        let mut types = TypeSection::new();
+        if let Some(section) = &self.program.type_section {
+            self.of_program.parse_type_section(&mut types, section.clone())?;
+        }
+        if let Some(section) = &self.trampolines.type_section {
+            self.of_trampolines.parse_type_section(&mut types, section.clone())?;
+        }
+        Ok(types)
+    }
+
+    fn imports(&mut self) -> Result<wasm_encoder::ImportSection, LinkError> {
+        let own = self.program.function_imports().count();
+        let kept = self.imports.len().min(own);
+        let mut section = wasm_encoder::ImportSection::new();
+        for (index, import) in self.imports.iter().enumerate() {
+            // The program's come first.
+            let is_own = index < kept && self.program.imports.contains(import);
+            let translation = if is_own { &mut self.of_program } else { &mut self.of_trampolines };
+            section.import(import.module, import.name, translation.entity_type(import.ty)?);
+        }
+        for import in self.program.imports.iter().filter(|import| !matches!(import.ty, TypeRef::Func(_))) {
+            section.import(import.module, import.name, self.of_program.entity_type(import.ty)?);
+        }
+        Ok(section)
+    }
+
+    fn functions(&self) -> Result<FunctionSection, LinkError> {
+        let mut functions = FunctionSection::new();
+        for ty in &self.program.functions[self.program.imported_functions as usize..] {
+            functions.function(*ty);
+        }
+        let base = count(&self.program.types);
+        for index in &self.copied {
+            functions.function(self.trampolines.functions[*index as usize] + base);
+        }
+        let ty = |name: &str| {
+            let import = self.trampolines.function_imports().position(|import| import.name == name);
+            let ty = import.and_then(|index| self.trampolines.functions.get(index));
+            ty.map(|ty| ty + base).ok_or_else(|| LinkError::Trampolines(format!("there is no import `{name}`")))
+        };
+        for name in ["setup", "restore", "restore", "pages"] {
+            functions.function(ty(name)?);
+        }
+        Ok(functions)
+    }
+
+    fn tables_to_globals(&mut self, module: &mut wasm_encoder::Module) -> Result<(), LinkError> {
+        let mut tables = TableSection::new();
+        for table in &self.program.tables {
+            self.of_program.parse_table(&mut tables, table.clone())?;
+        }
+        let mut memories = MemorySection::new();
+        for memory in &self.program.memories {
+            let mut memory = *memory;
+            // The adapter's pages are none of the program's.
+            memory.maximum = memory.maximum.map(|maximum| (maximum + ADAPTER_PAGES).min(MAX_PAGES));
+            memories.memory(self.of_program.memory_type(memory)?);
+        }
+        let mut tags = TagSection::new();
+        for tag in &self.program.tags {
+            tags.tag(self.of_program.tag_type(*tag)?);
+        }
+        let mut globals = GlobalSection::new();
+        for global in &self.program.globals {
+            self.of_program.parse_global(&mut globals, global.clone())?;
+        }
+        for global in &self.trampolines.globals {
+            self.of_trampolines.parse_global(&mut globals, global.clone())?;
+        }
+        if !tables.is_empty() {
+            module.section(&tables);
+        }
+        module.section(&memories);
+        if !tags.is_empty() {
+            module.section(&tags);
+        }
+        module.section(&globals);
+        Ok(())
+    }
+
+    /// Nothing of the program's own: exports have meanings for the component's encoder.
+    fn exports(&self) -> Result<ExportSection, LinkError> {
+        let mut exports = ExportSection::new();
+        exports.export("memory", ExportKind::Memory, 0);
+        for name in entry_points(self.plan) {
+            let index = self.of_trampolines.function(exported(self.trampolines, name)?);
+            exports.export(name, ExportKind::Func, index);
+        }
+        Ok(exports)
+    }
+
+    fn elements_to_data(&mut self, module: &mut wasm_encoder::Module) -> Result<(), LinkError> {
+        let mut elements = ElementSection::new();
+        for element in &self.program.elements {
+            match &self.recycling {
+                Some(recycling) => recycling.element(&mut elements, element, &mut self.of_program)?,
+                None => self.of_program.parse_element(&mut elements, element.clone())?,
+            }
+        }
+        if !elements.is_empty() {
+            module.section(&elements);
+        }
+        let needs_count = self.program.data_count.is_some() || self.recycling.is_some();
+        if needs_count {
+            module.section(&DataCountSection { count: count(&self.program.data) });
+        }
+        module.section(&self.code()?);
+        let mut data = wasm_encoder::DataSection::new();
+        for segment in &self.program.data {
+            match self.recycling {
+                Some(_) => {
+                    data.passive(segment.data.iter().copied());
+                }
+                None => self.of_program.parse_data(&mut data, segment.clone())?,
+            }
+        }
+        if !data.is_empty() {
+            module.section(&data);
+        }
+        Ok(())
+    }
+
+    fn code(&mut self) -> Result<CodeSection, LinkError> {
+        let mut code = CodeSection::new();
+        for (index, body) in self.program.defined() {
+            self.of_program.begin_function(index, self.program)?;
+            self.of_program.parse_function_body(&mut code, body.clone())?;
+        }
+        for (_, body) in self.trampolines.defined().filter(|(index, _)| self.copied.contains(index)) {
+            self.of_trampolines.parse_function_body(&mut code, body.clone())?;
+        }
+        let callee = |name: &str| -> Result<u32, LinkError> {
+            Ok(self.of_trampolines.function(exported(self.trampolines, name)?))
+        };
+        code.function(&made::setup(&self.plan.setup, callee)?);
+        match &self.recycling {
+            Some(recycling) => {
+                code.function(&recycling.load(&mut self.of_program)?);
+                code.function(&recycling.restore(self.made.load, &mut self.of_program)?);
+            }
+            None => {
+                code.function(&made::nothing());
+                code.function(&made::nothing());
+            }
+        }
+        code.function(&made::pages(self.program.memories[0].initial));
+        Ok(code)
+    }
+
+    fn custom_sections(&mut self, module: &mut wasm_encoder::Module) -> Result<(), LinkError> {
+        for section in &self.program.customs {
+            match section.as_known() {
+                KnownCustom::Name(names) => {
+                    // Names are for people: if they cannot be read, there are none.
+                    if let Ok(names) = self.names(names) {
+                        module.section(&names);
+                    }
+                }
+                _ if section.name().starts_with(".debug_") => {}
+                _ => {
+                    module.section(&wasm_encoder::CustomSection {
+                        name: section.name().into(),
+                        data: section.data().into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the program's functions, in their new places, and of the trampolines.
+    fn names(&mut self, names: wasmparser::NameSectionReader<'_>) -> Result<NameSection, LinkError> {
+        let mut section = NameSection::new();
+        let mut functions = function_names(self.trampolines, &self.of_trampolines)?;
+        for subsection in names {
+            match subsection? {
+                Name::Function(map) => {
+                    for name in map {
+                        let name = name?;
+                        functions.insert(self.of_program.function(name.index), name.name.to_owned());
+                    }
+                }
+                // Locals go by functions, which have moved: their order is that of the indices no more.
+                Name::Local(_) | Name::Label(_) => {}
+                other => self.of_program.parse_custom_name_subsection(&mut section, other)?,
+            }
+        }
+        let mut map = NameMap::new();
+        for (index, name) in functions.into_iter().filter(|(index, _)| *index != translate::NOWHERE) {
+            map.append(index, &name);
+        }
+        section.functions(&map);
+        Ok(section)
+    }
+}
+
+fn function_names(module: &Module<'_>, places: &Translation) -> Result<BTreeMap<u32, String>, LinkError> {
+    let mut names = BTreeMap::new();
+    for section in &module.customs {
+        let KnownCustom::Name(subsections) = section.as_known() else { continue };
+        for subsection in subsections {
+            if let Name::Function(map) = subsection? {
+                for name in map {
+                    let name = name?;
+                    names.insert(places.function(name.index), format!("port:{}", name.name));
+                }
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The program's imports which a trampoline stands in for, and that trampoline.
+fn replaced(trampolines: &Module<'_>, plan: &Plan) -> Result<BTreeMap<u32, u32>, LinkError> {
+    let named = (0..).zip(&plan.trampolines);
+    let found = named.filter_map(|(index, name)| Some((index, name.as_ref()?)));
+    found.map(|(index, name)| Ok((index, exported(trampolines, name)?))).collect()
+}
+
+/// Those of the program's imports whose trampoline may find that it is to be left.
+fn leaves(trampolines: &Module<'_>, replaced: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
+    const LEAVING: [&str; 4] = ["poll_oneoff", "proc_exit", "sock_accept", "sock_accept/3"];
+    let leaving: Vec<_> = LEAVING.iter().filter_map(|name| trampolines.exported_function(name)).collect();
+    replaced.iter().filter(|(_, trampoline)| leaving.contains(trampoline)).map(|(import, _)| *import).collect()
+}
+
+/// What the component's encoder looks for.
+fn entry_points(plan: &Plan) -> Vec<&'static str> {
+    let mut names = vec!["cabi_realloc_adapter"];
+    if plan.shim.is_some() {
+        names.push("cabi_import_realloc");
+    }
+    names.push(match plan.world {
+        World::Command => "_start",
+        World::Proxy | World::ProxyCli => HANDLER,
+    });
+    names
+}
+
+/// The trampolines' functions which are needed, imported ones included.
+fn live(
+    program: &Module<'_>,
+    trampolines: &Module<'_>,
+    plan: &Plan,
+    replaced: &BTreeMap<u32, u32>,
+) -> Result<BTreeSet<u32>, LinkError> {
+    let mut pending: Vec<_> = replaced.values().copied().collect();
+    let named = entry_points(plan).into_iter().chain(["memory.size", "memory.grow"]).chain(plan.setup.callees());
+    for name in named {
+        pending.push(exported(trampolines, name)?);
+    }
+    let mut live = BTreeSet::new();
+    while let Some(function) = pending.pop() {
+        if !live.insert(function) || function < trampolines.imported_functions {
+            continue;
+        }
+        let body = &trampolines.bodies[(function - trampolines.imported_functions) as usize];
+        for operator in body.get_operators_reader()? {
+            if let Operator::Call { function_index } = operator? {
+                pending.push(function_index);
+            }
+        }
+    }
+    // Before anything is laid out: the program has what the trampolines ask it for.
+    exported(program, "_start")?;
+    Ok(live)
+}
+
+fn exported(module: &Module<'_>, name: &str) -> Result<u32, LinkError> {
+    let index = module.exported_function(name);
+    index.ok_or_else(|| LinkError::Trampolines(format!("there is no function `{name}`")))
+}
+
+/// Index spaces have 32 bits.
+fn count<T>(items: &[T]) -> u32 {
+    u32::try_from(items.len()).unwrap_or(u32::MAX)
+}

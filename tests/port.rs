@@ -1,0 +1,3 @@
+//! `port`.
+#[test]
+fn nothing() {}
