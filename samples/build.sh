@@ -31,6 +31,7 @@ guests=(
     "nonblocking-client wasm32-wasip1"
     "own-generator wasm32-wasip1"
     "plugin-client wasm32-wasip1"
+    "poll-http-server wasm32-wasip1"
     "poll-server wasm32-wasip1"
     "primes wasm32-wasip1"
     "reqwest-client wasm32-wasip1"
