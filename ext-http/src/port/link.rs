@@ -71,7 +71,6 @@ struct Linker<'a> {
     /// From indices in the program, and in the trampolines.
     of_program: Translation,
     of_trampolines: Translation,
-    made: Made,
     recycling: Option<Recycling<'a>>,
 }
 
@@ -79,7 +78,6 @@ struct Linker<'a> {
 #[derive(Clone, Copy)]
 struct Made {
     setup: u32,
-    load: u32,
     restore: u32,
     pages: u32,
 }
@@ -122,7 +120,7 @@ impl<'a> Linker<'a> {
         for index in &copied {
             of_trampolines[*index as usize] = place();
         }
-        let made = Made { setup: place(), load: place(), restore: place(), pages: place() };
+        let made = Made { setup: place(), restore: place(), pages: place() };
         for (import, trampoline) in &replaced {
             of_program[*import as usize] = of_trampolines[*trampoline as usize];
         }
@@ -157,7 +155,6 @@ impl<'a> Linker<'a> {
             copied,
             of_program,
             of_trampolines: Translation::of_trampolines(of_trampolines, count(&program.types), globals),
-            made,
             recycling: (plan.world != World::Command).then(|| Recycling::of(program)).transpose()?,
         })
     }
@@ -169,14 +166,8 @@ impl<'a> Linker<'a> {
         module.section(&self.functions()?);
         self.tables_to_globals(&mut module)?;
         module.section(&self.exports()?);
-        // What an instance starts with is loaded by code, so that it can be loaded again.
-        let start = match (&self.recycling, self.program.start) {
-            (Some(_), _) => Some(self.made.load),
-            (None, Some(start)) => Some(self.of_program.function_index(start)?),
-            (None, None) => None,
-        };
-        if let Some(function_index) = start {
-            module.section(&StartSection { function_index });
+        if let Some(start) = self.program.start {
+            module.section(&StartSection { function_index: self.of_program.function_index(start)? });
         }
         self.elements_to_data(&mut module)?;
         self.custom_sections(&mut module)?;
@@ -224,7 +215,7 @@ impl<'a> Linker<'a> {
             let ty = import.and_then(|index| self.trampolines.functions.get(index));
             ty.map(|ty| ty + base).ok_or_else(|| LinkError::Trampolines(format!("there is no import `{name}`")))
         };
-        for name in ["setup", "restore", "restore", "pages"] {
+        for name in ["setup", "restore", "pages"] {
             functions.function(ty(name)?);
         }
         Ok(functions)
@@ -238,8 +229,9 @@ impl<'a> Linker<'a> {
         let mut memories = MemorySection::new();
         for memory in &self.program.memories {
             let mut memory = *memory;
-            // The adapter's pages are none of the program's.
-            memory.maximum = memory.maximum.map(|maximum| (maximum + ADAPTER_PAGES).min(MAX_PAGES));
+            // The adapter's pages, and ours, are none of the program's.
+            let scratch = self.recycling.as_ref().map_or(0, Recycling::scratch_pages) as u64;
+            memory.maximum = memory.maximum.map(|maximum| (maximum + ADAPTER_PAGES + scratch).min(MAX_PAGES));
             memories.memory(self.of_program.memory_type(memory)?);
         }
         let mut tags = TagSection::new();
@@ -278,28 +270,25 @@ impl<'a> Linker<'a> {
     fn elements_to_data(&mut self, module: &mut wasm_encoder::Module) -> Result<(), LinkError> {
         let mut elements = ElementSection::new();
         for element in &self.program.elements {
-            match &self.recycling {
-                Some(recycling) => recycling.element(&mut elements, element, &mut self.of_program)?,
-                None => self.of_program.parse_element(&mut elements, element.clone())?,
-            }
+            self.of_program.parse_element(&mut elements, element.clone())?;
+        }
+        if let Some(recycling) = &self.recycling {
+            recycling.elements(&mut elements, &mut self.of_program)?;
         }
         if !elements.is_empty() {
             module.section(&elements);
         }
-        let needs_count = self.program.data_count.is_some() || self.recycling.is_some();
-        if needs_count {
-            module.section(&DataCountSection { count: count(&self.program.data) });
-        }
-        module.section(&self.code()?);
         let mut data = wasm_encoder::DataSection::new();
         for segment in &self.program.data {
-            match self.recycling {
-                Some(_) => {
-                    data.passive(segment.data.iter().copied());
-                }
-                None => self.of_program.parse_data(&mut data, segment.clone())?,
-            }
+            self.of_program.parse_data(&mut data, segment.clone())?;
         }
+        if let Some(recycling) = &self.recycling {
+            recycling.data(&mut data);
+        }
+        if self.program.data_count.is_some() || self.recycling.is_some() {
+            module.section(&DataCountSection { count: data.len() });
+        }
+        module.section(&self.code()?);
         if !data.is_empty() {
             module.section(&data);
         }
@@ -319,16 +308,11 @@ impl<'a> Linker<'a> {
             Ok(self.of_trampolines.function(exported(self.trampolines, name)?))
         };
         code.function(&made::setup(&self.plan.setup, callee)?);
-        match &self.recycling {
-            Some(recycling) => {
-                code.function(&recycling.load(&mut self.of_program)?);
-                code.function(&recycling.restore(self.made.load, &mut self.of_program)?);
-            }
-            None => {
-                code.function(&made::nothing());
-                code.function(&made::nothing());
-            }
-        }
+        let unpack = (callee("unpack")?, callee("scratch")?);
+        code.function(&match &self.recycling {
+            Some(recycling) => recycling.restore(unpack, &mut self.of_program)?,
+            None => made::nothing(),
+        });
         code.function(&made::pages(self.program.memories[0].initial));
         Ok(code)
     }
@@ -431,8 +415,10 @@ fn live(
     replaced: &BTreeMap<u32, u32>,
 ) -> Result<BTreeSet<u32>, LinkError> {
     let mut pending: Vec<_> = replaced.values().copied().collect();
-    let named = entry_points(plan).into_iter().chain(["memory.size", "memory.grow"]).chain(plan.setup.callees());
-    for name in named {
+    let always = ["memory.size", "memory.grow"];
+    let recycling: &[_] = if plan.world.is_handler() { &["unpack", "scratch"] } else { &[] };
+    let named = entry_points(plan).into_iter().chain(always).chain(recycling.iter().copied());
+    for name in named.chain(plan.setup.callees()) {
         pending.push(exported(trampolines, name)?);
     }
     let mut live = BTreeSet::new();

@@ -10,7 +10,7 @@
   ;; Made by the linker for each program.
   ;; Tells the shim what was decided when the program was ported, and gives a frozen one its host back.
   (import "linker" "setup" (func $setup))
-  ;; Puts memory, globals and tables into the state in which an instance starts; memory is zero before.
+  ;; Puts globals, tables and memory into the state in which an instance starts; memory is zero before.
   (import "linker" "restore" (func $restore))
   ;; How many pages of memory an instance starts with.
   (import "linker" "pages" (func $pages (result i32)))
@@ -149,9 +149,67 @@
     (global.set $seen (call $pages))
     (global.set $has_grown (i32.const 0))
     (local.set $behind (select (global.get $adapter_b_end) (global.get $adapter_a_end) (global.get $adapter_b_end)))
+    (local.set $behind
+      (select (global.get $scratch_end) (local.get $behind)
+        (i32.gt_u (global.get $scratch_end) (local.get $behind))))
     (global.set $spare (select (local.get $behind) (call $pages) (i32.gt_u (local.get $behind) (call $pages))))
     (global.set $spare_end (memory.size))
     (call $restore))
+
+  ;; Pages that hold the compressed content while it is unpacked; they are not the program's.
+  (global $scratch (mut i32) (i32.const 0))
+  (global $scratch_end (mut i32) (i32.const 0))
+
+  (func (export "scratch") (param $pages i32) (result i32)
+    (if (i32.eqz (global.get $scratch_end)) (then
+      (global.set $scratch (memory.grow (local.get $pages)))
+      (if (i32.eq (global.get $scratch) (i32.const -1)) (then (unreachable)))
+      (global.set $scratch_end (memory.size))))
+    (i32.shl (global.get $scratch) (i32.const 16)))
+
+  ;; A length of LZ4: 15 in the token goes on in bytes, up to one that is not 255. $more_at is where.
+  (global $more_at (mut i32) (i32.const 0))
+  (func $length (param $nibble i32) (result i32)
+    (local $byte i32)
+    (if (i32.eq (local.get $nibble) (i32.const 15)) (then
+      (loop $next
+        (local.set $byte (i32.load8_u (global.get $more_at)))
+        (global.set $more_at (i32.add (global.get $more_at) (i32.const 1)))
+        (local.set $nibble (i32.add (local.get $nibble) (local.get $byte)))
+        (br_if $next (i32.eq (local.get $byte) (i32.const 255))))))
+    (local.get $nibble))
+
+  ;; Unpacks a block of LZ4 (lz4_Block_format.md): $length bytes at $from, to $to.
+  (func (export "unpack") (param $to i32) (param $from i32) (param $length i32)
+    (local $end i32) (local $token i32) (local $count i32) (local $distance i32) (local $step i32)
+    (local.set $end (i32.add (local.get $from) (local.get $length)))
+    (global.set $more_at (local.get $from))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (global.get $more_at) (local.get $end)))
+        (local.set $token (i32.load8_u (global.get $more_at)))
+        (global.set $more_at (i32.add (global.get $more_at) (i32.const 1)))
+        ;; Literals.
+        (local.set $count (call $length (i32.shr_u (local.get $token) (i32.const 4))))
+        (memory.copy (local.get $to) (global.get $more_at) (local.get $count))
+        (local.set $to (i32.add (local.get $to) (local.get $count)))
+        (global.set $more_at (i32.add (global.get $more_at) (local.get $count)))
+        ;; The last sequence has literals only.
+        (br_if $done (i32.ge_u (global.get $more_at) (local.get $end)))
+        ;; A match, which may overlap what it makes: each copy doubles what there is to copy.
+        (local.set $distance (i32.load16_u align=1 (global.get $more_at)))
+        (global.set $more_at (i32.add (global.get $more_at) (i32.const 2)))
+        (local.set $count
+          (i32.add (call $length (i32.and (local.get $token) (i32.const 15))) (i32.const 4)))
+        (loop $copy
+          (local.set $step
+            (select (local.get $count) (local.get $distance) (i32.lt_u (local.get $count) (local.get $distance))))
+          (memory.copy (local.get $to) (i32.sub (local.get $to) (local.get $distance)) (local.get $step))
+          (local.set $to (i32.add (local.get $to) (local.get $step)))
+          (local.set $count (i32.sub (local.get $count) (local.get $step)))
+          (local.set $distance (i32.add (local.get $distance) (local.get $step)))
+          (br_if $copy (local.get $count)))
+        (br $next))))
 
   ;; ---- Lists from the shim ----
   ;; Nothing is allocated: a list goes right to where the program wants it, and the return area is borrowed from the

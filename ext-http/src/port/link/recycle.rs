@@ -1,84 +1,107 @@
-//! Using an instance again: what it starts with is loaded by code, and so can be loaded once more.
+//! Using an instance again: what it starts with is put back.
 //!
 //! ```wat
-//! (data (i32.const 1024) "…")
-//! ;; becomes
-//! (data $segment "…")
-//! (start $load)
-//! (func $load (memory.init $segment (i32.const 1024) (i32.const 0) (i32.const LENGTH)))
-//! (func $restore (global.set $stack_pointer (i32.const 1048576)) (call $load))
+//! (data $blob "…")                                          ;; all content of the memory, compressed
+//! (func $restore (local $from i32)
+//!   (global.set $stack_pointer (i32.const 1048576))         ;; each mutable global
+//!   (local.set $from (call $scratch (i32.const PAGES)))
+//!   (memory.init $blob (local.get $from) (i32.const 0) (i32.const LENGTH))
+//!   (call $unpack (i32.const 1024) (local.get $from) (i32.const LENGTH)))
 //! ```
 //!
-//! Hosts are free to give an instance several requests; none must see what an earlier one left. Memory is wiped before,
-//! by the trampoline `$recycle`.
+//! Hosts are free to give an instance several requests; none must see what an earlier one left. The program's own
+//! segments stay as they are: hosts map them copy-on-write, which makes a fresh instance cheap, whatever its size. They
+//! are gone once an instance has started, so there is a second copy, which costs little as it is compressed. Memory is
+//! wiped before, by the trampoline `$recycle`.
 
-use wasm_encoder::{ElementSection, ElementSegment, Function, Instruction, reencode::Reencode as _};
-use wasmparser::{DataKind, Element, ElementItems, ElementKind, Operator, TableInit};
+use wasm_encoder::{
+    DataSection, ElementMode, ElementSection, ElementSegment, Function, Instruction, ValType, reencode::Reencode as _,
+};
+use wasmparser::{Data, DataKind, Element, ElementItems, ElementKind, Operator, TableInit};
 
-use super::{LinkError, translate::Translation};
+use super::{LinkError, count, translate::Translation};
 use crate::port::module::Module;
+
+const PAGE: usize = 64 * 1024;
 
 /// What an instance starts with.
 pub(super) struct Recycling<'a> {
     program: &'a Module<'a>,
-    /// Code changes tables, so they are loaded again too.
-    changes_tables: bool,
+    /// If code changes tables: the segments that they start with.
+    elements: Vec<&'a Element<'a>>,
+    /// The segments of memory, compressed, one behind the other.
+    blob: Vec<u8>,
+    /// Each with its length in the blob.
+    data: Vec<(&'a Data<'a>, usize)>,
 }
 
 impl<'a> Recycling<'a> {
     pub(super) fn of(program: &'a Module<'a>) -> Result<Self, LinkError> {
-        let mut changes_tables = false;
-        for body in &program.bodies {
-            for operator in body.get_operators_reader()? {
-                changes_tables |= matches!(
-                    operator?,
-                    Operator::TableSet { .. }
-                        | Operator::TableFill { .. }
-                        | Operator::TableCopy { .. }
-                        | Operator::TableInit { .. }
-                );
-            }
+        let is_active = |element: &&Element<'_>| matches!(element.kind, ElementKind::Active { .. });
+        let elements = match changes_tables(program)? {
+            true => program.elements.iter().filter(is_active).collect(),
+            false => Vec::new(),
+        };
+        let mut blob = Vec::new();
+        let mut data = Vec::new();
+        for segment in program.data.iter().filter(|segment| matches!(segment.kind, DataKind::Active { .. })) {
+            let packed = lz4_flex::block::compress(segment.data);
+            data.push((segment, packed.len()));
+            blob.extend(packed);
         }
-        Ok(Self { program, changes_tables })
+        Ok(Self { program, elements, blob, data })
     }
 
-    /// Writes a segment of elements: passive, if it is loaded by code.
-    pub(super) fn element(
-        &self,
-        elements: &mut ElementSection,
-        element: &Element<'a>,
-        translation: &mut Translation,
-    ) -> Result<(), LinkError> {
-        match &element.kind {
-            ElementKind::Active { .. } if self.changes_tables => {
-                elements.segment(ElementSegment {
-                    mode: wasm_encoder::ElementMode::Passive,
-                    elements: translation.element_items(element.items.clone())?,
-                });
-            }
-            _ => translation.parse_element(elements, element.clone())?,
+    /// Pages which hold the blob while memory is restored.
+    pub(super) fn scratch_pages(&self) -> usize {
+        self.blob.len().div_ceil(PAGE)
+    }
+
+    /// Segments of elements once more, behind the program's.
+    pub(super) fn elements(&self, section: &mut ElementSection, translation: &mut Translation) -> Result<(), LinkError> {
+        for element in &self.elements {
+            let elements = translation.element_items(element.items.clone())?;
+            section.segment(ElementSegment { mode: ElementMode::Passive, elements });
         }
         Ok(())
     }
 
-    /// The start function: tables, memory, and then the program's own start function.
-    pub(super) fn load(&self, translation: &mut Translation) -> Result<Function, LinkError> {
-        let mut function = Function::new([]);
-        if self.changes_tables {
-            for (index, element) in (0..).zip(&self.program.elements) {
-                let ElementKind::Active { table_index, offset_expr } = &element.kind else { continue };
-                constant(&mut function, offset_expr, translation)?;
-                function.instruction(&Instruction::I32Const(0));
-                function.instruction(&Instruction::I32Const(length(items(&element.items))));
-                function.instruction(&Instruction::TableInit { elem_index: index, table: table_index.unwrap_or(0) });
-            }
+    /// The blob, behind the program's segments.
+    pub(super) fn data(&self, section: &mut DataSection) {
+        section.passive(self.blob.iter().copied());
+    }
+
+    /// The function which puts everything back; `unpack` and `scratch` are the trampolines of these names.
+    pub(super) fn restore(
+        &self,
+        (unpack, scratch): (u32, u32),
+        translation: &mut Translation,
+    ) -> Result<Function, LinkError> {
+        let mut function = Function::new([(1, ValType::I32)]);
+        for (index, global) in (0..).zip(&self.program.globals).filter(|(_, global)| global.ty.mutable) {
+            constant(&mut function, &global.init_expr, translation)?;
+            function.instruction(&Instruction::GlobalSet(index));
         }
-        for (index, segment) in (0..).zip(&self.program.data) {
-            let DataKind::Active { offset_expr, .. } = &segment.kind else { continue };
-            constant(&mut function, offset_expr, translation)?;
+        self.restore_tables(&mut function, translation)?;
+        if !self.data.is_empty() {
+            function.instruction(&number(self.scratch_pages()));
+            function.instruction(&Instruction::Call(scratch));
+            function.instruction(&Instruction::LocalTee(0));
             function.instruction(&Instruction::I32Const(0));
-            function.instruction(&Instruction::I32Const(length(segment.data.len())));
-            function.instruction(&Instruction::MemoryInit { mem: 0, data_index: index });
+            function.instruction(&number(self.blob.len()));
+            function.instruction(&Instruction::MemoryInit { mem: 0, data_index: count(&self.program.data) });
+        }
+        let mut at = 0;
+        for (segment, length) in &self.data {
+            if let DataKind::Active { offset_expr, .. } = &segment.kind {
+                constant(&mut function, offset_expr, translation)?;
+                function.instruction(&Instruction::LocalGet(0));
+                function.instruction(&number(at));
+                function.instruction(&Instruction::I32Add);
+                function.instruction(&number(*length));
+                function.instruction(&Instruction::Call(unpack));
+            }
+            at += length;
         }
         if let Some(start) = self.program.start {
             function.instruction(&Instruction::Call(translation.function_index(start)?));
@@ -87,31 +110,48 @@ impl<'a> Recycling<'a> {
         Ok(function)
     }
 
-    /// Globals and tables as they were, and then what `load` loads.
-    pub(super) fn restore(&self, load: u32, translation: &mut Translation) -> Result<Function, LinkError> {
-        let mut function = Function::new([]);
-        for (index, global) in (0..).zip(&self.program.globals).filter(|(_, global)| global.ty.mutable) {
-            constant(&mut function, &global.init_expr, translation)?;
-            function.instruction(&Instruction::GlobalSet(index));
+    fn restore_tables(&self, function: &mut Function, translation: &mut Translation) -> Result<(), LinkError> {
+        if self.elements.is_empty() {
+            return Ok(());
         }
-        if self.changes_tables {
-            for (index, table) in (0..).zip(&self.program.tables) {
-                function.instruction(&Instruction::I32Const(0));
-                match &table.init {
-                    TableInit::RefNull => {
-                        let ty = translation.ref_type(table.ty.element_type)?;
-                        function.instruction(&Instruction::RefNull(ty.heap_type));
-                    }
-                    TableInit::Expr(value) => constant(&mut function, value, translation)?,
+        for (index, table) in (0..).zip(&self.program.tables) {
+            function.instruction(&Instruction::I32Const(0));
+            match &table.init {
+                TableInit::RefNull => {
+                    let ty = translation.ref_type(table.ty.element_type)?;
+                    function.instruction(&Instruction::RefNull(ty.heap_type));
                 }
-                function.instruction(&Instruction::TableSize(index));
-                function.instruction(&Instruction::TableFill(index));
+                TableInit::Expr(value) => constant(function, value, translation)?,
+            }
+            function.instruction(&Instruction::TableSize(index));
+            function.instruction(&Instruction::TableFill(index));
+        }
+        for (copy, element) in (count(&self.program.elements)..).zip(&self.elements) {
+            let ElementKind::Active { table_index, offset_expr } = &element.kind else { continue };
+            constant(function, offset_expr, translation)?;
+            function.instruction(&Instruction::I32Const(0));
+            function.instruction(&number(items(&element.items)));
+            function.instruction(&Instruction::TableInit { elem_index: copy, table: table_index.unwrap_or(0) });
+        }
+        Ok(())
+    }
+}
+
+fn changes_tables(program: &Module<'_>) -> Result<bool, LinkError> {
+    for body in &program.bodies {
+        for operator in body.get_operators_reader()? {
+            if matches!(
+                operator?,
+                Operator::TableSet { .. }
+                    | Operator::TableFill { .. }
+                    | Operator::TableCopy { .. }
+                    | Operator::TableInit { .. }
+            ) {
+                return Ok(true);
             }
         }
-        function.instruction(&Instruction::Call(load));
-        function.instruction(&Instruction::End);
-        Ok(function)
     }
+    Ok(false)
 }
 
 /// The instructions of a constant are instructions of code too.
@@ -138,7 +178,7 @@ fn items(items: &ElementItems<'_>) -> usize {
     }
 }
 
-/// Lengths have 32 bits, whatever the sign of the constant that holds them.
-fn length(length: usize) -> i32 {
-    u32::try_from(length).unwrap_or(u32::MAX).cast_signed()
+/// Sizes have 32 bits, whatever the sign of the constant that holds them.
+fn number(value: usize) -> Instruction<'static> {
+    Instruction::I32Const(u32::try_from(value).unwrap_or(u32::MAX).cast_signed())
 }
