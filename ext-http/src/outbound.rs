@@ -60,7 +60,10 @@ impl Outbound {
     }
 
     /// Decides on a connection to a literal address.
-    pub(crate) fn check_address(&self, scheme: Scheme, address: SocketAddr) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// [`Refusal`], naming the address and why.
+    pub fn check_address(&self, scheme: Scheme, address: SocketAddr) -> Result<(), Refusal> {
         self.check_named(scheme, &address.ip().to_string(), address)
     }
 

@@ -80,6 +80,8 @@ fn config(metering: Metering) -> Config {
 fn pooling_config(pool: Pool) -> PoolingAllocationConfig {
     /// A component consists of several core instances, memories and tables.
     const PER_COMPONENT: u32 = 32;
+    /// Core instances and tables of a component that `port` has made: program, shim, adapter, and what joins them.
+    const PARTS_OF_PORTED: u32 = 12;
     /// A bound on what one instance's tables may hold; Rust programs have a few hundred functions in theirs.
     const TABLE_ELEMENTS: usize = 100_000;
     /// Metadata of one instance; large programs have many functions and globals.
@@ -92,9 +94,9 @@ fn pooling_config(pool: Pool) -> PoolingAllocationConfig {
     let mut config = PoolingAllocationConfig::new();
     config
         .total_component_instances(pool.instances)
-        .total_core_instances(pool.instances.saturating_mul(4))
+        .total_core_instances(pool.instances.saturating_mul(PARTS_OF_PORTED))
         .total_memories(pool.instances.saturating_mul(2))
-        .total_tables(pool.instances.saturating_mul(4))
+        .total_tables(pool.instances.saturating_mul(PARTS_OF_PORTED))
         .total_stacks(pool.instances.saturating_add(1))
         .total_gc_heaps(pool.instances)
         .max_core_instances_per_component(PER_COMPONENT)

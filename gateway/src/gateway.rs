@@ -200,7 +200,8 @@ impl Gateway {
         })
     }
 
-    async fn serve(
+    /// Answers one request, or tells why there is no answer.
+    pub(crate) async fn serve(
         &self,
         request: Request<Incoming>,
         connection: &Connection,

@@ -20,9 +20,11 @@ use wasmtime::{
     component::{self, Component, ResourceTable},
 };
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2::bindings::CommandPre};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     cache::{Code, CodeCache, LoadError, PrecompiledPolicy},
+    door::{Door, allow_sockets},
     engine::{Metering, Pulse, Ticker, on_demand},
     guest::limiter::MemoryLimiter,
 };
@@ -101,11 +103,11 @@ pub enum RunError {
         /// What can be done with it instead.
         hint: &'static str,
     },
-    /// A component's network is not ours yet.
+    /// A component cannot listen.
     #[error(
-        "`{origin}` is a component: `run` gives components no network yet\n  hint: leave out `--allow-outbound`, `--allow-inbound` and `--resolve`"
+        "`{origin}` is a component: `run` lets components call out, not listen\n  hint: leave out `--allow-inbound`; a handler of requests is for `prewasm serve`"
     )]
-    ComponentNetwork {
+    ComponentInbound {
         /// The artifact.
         origin: String,
     },
@@ -174,9 +176,8 @@ pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Resu
             })
         }
         Code::Component(component) => {
-            if !options.inbound.is_empty() || !options.outbound.allow.is_empty() || !options.outbound.resolve.is_empty()
-            {
-                return Err(RunError::ComponentNetwork { origin: artifact.origin().to_owned() });
+            if !options.inbound.is_empty() {
+                return Err(RunError::ComponentInbound { origin: artifact.origin().to_owned() });
             }
             runtime.block_on(run_component(&component, options, &ticker.pulse())).map_err(link_error)
         }
@@ -234,13 +235,21 @@ impl Limited for ModuleState {
 /// Store data of a component.
 struct ComponentState {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
     table: ResourceTable,
+    door: Door,
     limiter: MemoryLimiter,
 }
 
 impl WasiView for ComponentState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for ComponentState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.door }
     }
 }
 
@@ -288,10 +297,14 @@ async fn run_module(module: &Module, host: Host, options: &RunOptions, pulse: &P
 async fn run_component(component: &Component, options: &RunOptions, pulse: &Pulse) -> wasmtime::Result<Finished> {
     let mut linker = component::Linker::new(component.engine());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     let template = CommandPre::new(linker.instantiate_pre(component)?)?;
+    let outbound = Arc::new(Outbound::new(Arc::new(options.outbound.clone())));
     let state = ComponentState {
-        wasi: wasi(&options.environment)?,
+        wasi: wasi(&options.environment, &outbound)?,
+        http: WasiHttpCtx::new(),
         table: ResourceTable::new(),
+        door: Door::new(outbound),
         limiter: MemoryLimiter::new(options.memory),
     };
     let mut store = store(component.engine(), options, state)?;
@@ -309,8 +322,9 @@ async fn run_component(component: &Component, options: &RunOptions, pulse: &Puls
     Ok(Finished { outcome, missed_directory: false })
 }
 
-fn wasi(environment: &Environment) -> wasmtime::Result<WasiCtx> {
+fn wasi(environment: &Environment, outbound: &Arc<Outbound>) -> wasmtime::Result<WasiCtx> {
     let mut builder = WasiCtxBuilder::new();
+    allow_sockets(&mut builder, Arc::clone(outbound));
     builder.inherit_stdio().args(&environment.args).envs(&environment.env);
     for directory in &environment.dirs {
         let perms = match directory.access {

@@ -1,6 +1,6 @@
 //! Asks an app without serving it: each request goes through a connection in memory, on the thread that asks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -14,6 +14,7 @@ use crate::{
     app::App,
     cache::CodeCache,
     gateway::{Connection, Gateway, PrepareError},
+    respond::Failure,
 };
 
 /// Bytes which are on their way in memory.
@@ -49,6 +50,17 @@ pub struct Answer {
     pub body: Bytes,
     /// Whether the body ended where it should.
     pub is_complete: bool,
+    /// If the gateway has answered for the app: why.
+    pub failure: Option<Reason>,
+}
+
+/// Why an app has not answered itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// What it wrote is not HTTP, or no answer.
+    NotHttp(String),
+    /// Anything else.
+    Other(String),
 }
 
 /// Why there is no answer: a fault of ours, as a guest's failure is an answer.
@@ -89,19 +101,36 @@ impl Trial {
         let gateway = Arc::clone(&self.gateway);
         let outbound = Arc::new(Outbound::new(Arc::clone(&gateway.app().outbound)));
         let connection = Connection { peer: NOBODY, local: NOBODY, outbound };
+        let failure = Rc::new(RefCell::new(None));
+        let noted = Rc::clone(&failure);
         let service = service_fn(move |request| {
-            let (gateway, connection) = (Arc::clone(&gateway), connection.clone());
-            async move { Ok::<_, std::convert::Infallible>(gateway.call(request, &connection).await) }
+            let (gateway, connection, noted) = (Arc::clone(&gateway), connection.clone(), Rc::clone(&noted));
+            async move {
+                let answer = gateway.serve(request, &connection).await.unwrap_or_else(|failure| {
+                    *noted.borrow_mut() = Some(reason(&failure));
+                    failure.response()
+                });
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         let served = tokio::task::spawn_local(server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service));
         let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(near)).await?;
         let driven = tokio::task::spawn_local(connection);
-        let answer = answer(&mut sender, request).await;
+        let mut answer = answer(&mut sender, request).await?;
+        answer.failure = failure.take();
         drop(sender);
         // A guest may have work left after its answer; it ends with its connection.
         driven.abort();
         served.abort();
-        answer
+        Ok(answer)
+    }
+}
+
+fn reason(failure: &Failure) -> Reason {
+    let text = failure.to_string();
+    match failure {
+        Failure::BadResponse { .. } => Reason::NotHttp(text),
+        _ => Reason::Other(text),
     }
 }
 
@@ -121,5 +150,5 @@ async fn answer(
             }
         }
     }
-    Ok(Answer { status: head.status, headers: head.headers, body: bytes.into(), is_complete })
+    Ok(Answer { status: head.status, headers: head.headers, body: bytes.into(), is_complete, failure: None })
 }

@@ -201,7 +201,7 @@ fn class(error: &RunError) -> Class {
         RunError::Kind { .. } | RunError::Link { .. } | RunError::Frozen { .. } => Class::Rejected,
         RunError::Resume { source: ResumeError::Denied { .. }, .. } => Class::Policy,
         RunError::Resume { source: ResumeError::Bind { .. }, .. } => Class::Ours,
-        RunError::Directory(_) | RunError::ComponentNetwork { .. } => Class::Usage,
+        RunError::Directory(_) | RunError::ComponentInbound { .. } => Class::Usage,
         RunError::Engine(_) | RunError::System(_) => Class::Ours,
     }
 }

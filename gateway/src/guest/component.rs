@@ -10,8 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt as _;
-use prewasm_ext_http::{Access, Outbound, Refusal, RequestError, Usage};
+use prewasm_ext_http::{Access, Outbound};
 use tokio::sync::oneshot;
 use wasmtime::{
     Store,
@@ -22,7 +21,7 @@ use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
 };
 use wasmtime_wasi_http::{
-    Error as WasiHttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    Error as WasiHttpError, WasiHttpCtx, WasiHttpCtxView, WasiHttpView,
     p2::{
         bindings::{
             ProxyPre,
@@ -43,6 +42,7 @@ use crate::{
     admission::Permit,
     app::App,
     body::{BrokenOff, RequestBody, RequestBodyError, ResponseBody},
+    door::{Door, allow_sockets},
     engine::Pulse,
     guest_log::{GuestLog, Stream},
     respond::Failure,
@@ -55,12 +55,6 @@ struct State {
     table: ResourceTable,
     door: Door,
     limiter: MemoryLimiter,
-}
-
-/// The outbound door, as wasmtime-wasi-http knocks on it.
-struct Door {
-    outbound: Arc<Outbound>,
-    usage: Usage,
 }
 
 impl WasiView for State {
@@ -142,10 +136,10 @@ impl ComponentGuest {
     fn store(&self, outbound: Arc<Outbound>) -> wasmtime::Result<Store<State>> {
         let limits = &self.app.limits;
         let state = State {
-            wasi: self.wasi()?,
+            wasi: self.wasi(&outbound)?,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            door: Door { usage: Usage::of(&outbound), outbound },
+            door: Door::new(outbound),
             limiter: MemoryLimiter::new(limits.memory),
         };
         let mut store = Store::new(self.template.engine(), state);
@@ -157,9 +151,10 @@ impl ComponentGuest {
         Ok(store)
     }
 
-    fn wasi(&self) -> wasmtime::Result<WasiCtx> {
+    fn wasi(&self, outbound: &Arc<Outbound>) -> wasmtime::Result<WasiCtx> {
         let environment = &self.app.environment;
         let mut wasi = WasiCtxBuilder::new();
+        allow_sockets(&mut wasi, Arc::clone(outbound));
         wasi.args(&environment.args).envs(&environment.env);
         wasi.stdout(LogStream { stream: Stream::Stdout, limit: self.app.limits.log });
         wasi.stderr(LogStream { stream: Stream::Stderr, limit: self.app.limits.log });
@@ -200,59 +195,6 @@ impl From<RequestBodyError> for WasiHttpError {
         }
     }
 }
-
-type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), WasiHttpError>> + Send>), WasiHttpError>;
-
-impl WasiHttpHooks for Door {
-    fn send_request(
-        &mut self,
-        request: Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        let (outbound, usage) = (Arc::clone(&self.outbound), self.usage.clone());
-        Box::new(async move {
-            let between_bytes = options.and_then(|options| options.between_bytes_timeout);
-            let first_byte = options.and_then(|options| options.first_byte_timeout);
-            let request = request.map(|body| body.map_err(BodyError));
-            let sending = outbound.send(&usage, request);
-            let response = match first_byte {
-                Some(limit) => {
-                    tokio::time::timeout(limit, sending).await.map_err(|_| WasiHttpError::ConnectionReadTimeout)?
-                }
-                None => sending.await,
-            };
-            let response = response.map_err(|error| error_code(&error))?;
-            let response = response.map(|body| match between_bytes {
-                Some(limit) => body.with_idle_limit(limit),
-                None => body,
-            });
-            let response = response
-                .map(|body| body.map_err(|error| WasiHttpError::InternalError(Some(error.to_string()))).boxed_unsync());
-            let done: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send> = Box::new(async { Ok(()) });
-            Ok((response, done))
-        })
-    }
-}
-
-fn error_code(error: &RequestError) -> WasiHttpError {
-    match error {
-        RequestError::Refused(Refusal::TooManyConnections { .. }) => WasiHttpError::ConnectionLimitReached,
-        RequestError::Refused(_) => WasiHttpError::HttpRequestDenied,
-        RequestError::Url { .. } => WasiHttpError::HttpRequestUriInvalid,
-        RequestError::TooLarge { .. } => WasiHttpError::HttpResponseBodySize(None),
-        RequestError::Tls { .. } => WasiHttpError::TlsCertificateError,
-        RequestError::NoAnswer { .. } | RequestError::Silent { .. } => WasiHttpError::ConnectionReadTimeout,
-        error if error.is_timeout() => WasiHttpError::ConnectionTimeout,
-        error if error.is_connect() => WasiHttpError::ConnectionRefused,
-        RequestError::Setup(_) | RequestError::Transfer(_) => WasiHttpError::ConnectionTerminated,
-    }
-}
-
-/// The guest's request body broke off.
-#[derive(Debug, thiserror::Error)]
-#[error("the guest's request body breaks off: {0:?}")]
-struct BodyError(WasiHttpError);
 
 /// The body of an answer which the component is still writing.
 pub(crate) struct ComponentBody {
