@@ -29,3 +29,7 @@ bench:
 # Build samples/prebuilt/ again
 samples:
     samples/build.sh
+
+# Build ext-http/shim/prebuilt/ again
+shim:
+    ext-http/shim/build.sh

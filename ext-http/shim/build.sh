@@ -20,8 +20,8 @@ variants=(
     "http-and-sockets sockets"
 )
 # What goes into the files, besides the two sources folders and the interface.
-shared=(Cargo.lock Cargo.toml ../translation/Cargo.toml)
-folders=(src wit ../translation/src)
+shared=(Cargo.lock Cargo.toml translation/Cargo.toml)
+folders=(src wit translation/src)
 
 main() {
     case ${1-} in
@@ -69,7 +69,7 @@ remapped_paths() {
         printf '"--remap-path-prefix=%s=/crates",' "$registry"
     done
     printf '"--remap-path-prefix=%s/lib/rustlib/src/rust=/rust",' "$(rustc --print sysroot)"
-    printf '"--remap-path-prefix=%s=/ext-http"' "$(dirname "$PWD")"
+    printf '"--remap-path-prefix=%s=/shim"' "$PWD"
 }
 
 # The last line of defence: a path which no rule above covers must not go unnoticed.

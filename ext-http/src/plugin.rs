@@ -5,10 +5,9 @@
 //! again with an exact `Content-Length`, which every published guest understands. Certificates are verified, which the
 //! original did not do.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use prewasm_translation::{Authority, Fields, MessageError, Parsed, RequestHead, ResponseHead, Version, path_of};
 
 use crate::{
     abi::plugin::MAX_HOST,
@@ -16,8 +15,7 @@ use crate::{
     outbound::{Outbound, RequestError, Usage},
 };
 
-/// At most this many headers in a guest's request.
-const MAX_HEADERS: usize = 128;
+const HTTPS_PORT: u16 = 443;
 /// The largest request taken from a guest, and the largest answer kept for one: both are held in our memory.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
@@ -42,9 +40,9 @@ pub enum PluginError {
     /// The guest's bytes are not a request.
     #[error("the guest's HTTPS request is malformed")]
     Malformed {
-        /// What the parser found.
+        /// What the parser found; nothing if the request only ends too early, or has a method which is none.
         #[source]
-        source: Option<httparse::Error>,
+        source: Option<MessageError>,
     },
     /// The guest's bytes are more than are taken.
     #[error("the guest's HTTPS request is larger than {MAX_MESSAGE} bytes")]
@@ -117,67 +115,47 @@ pub(crate) async fn send(
 
 /// Parses head and body; both CRLF and a bare LF end a line.
 fn parse(host: &str, port: u16, bytes: &[u8]) -> Result<Request<Bytes>, PluginError> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut head = httparse::Request::new(&mut headers);
-    let length = match head.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Err(PluginError::Malformed { source: None }),
+    let malformed = || PluginError::Malformed { source: None };
+    let (head, length) = match RequestHead::parse(bytes) {
+        Ok(Parsed::Complete { head, length }) => (head, length),
+        Ok(Parsed::Partial) => return Err(malformed()),
         Err(source) => return Err(PluginError::Malformed { source: Some(source) }),
     };
-    let malformed = || PluginError::Malformed { source: None };
-    let method = Method::from_bytes(head.method.unwrap_or_default().as_bytes()).map_err(|_| malformed())?;
-    let url = url(host, port, head.path.unwrap_or("/"));
+    let method = Method::from_bytes(head.method.as_bytes()).map_err(|_| malformed())?;
+    let url = url(host, port, &head.target);
     let mut request = Request::builder().method(method).uri(&url);
-    for found in head.headers.iter() {
-        let name = HeaderName::from_bytes(found.name.as_bytes()).map_err(|_| malformed())?;
-        // The body goes out as it was given, with the length that it has.
-        if !is_hop_by_hop(&name) && name != header::CONTENT_LENGTH {
-            request = request.header(name, HeaderValue::from_bytes(found.value).map_err(|_| malformed())?);
-        }
+    // The guest's host stays as it is. The body goes out as it was given, with the length that it has.
+    let named = head.fields.first("host").map(|value| ("host", value));
+    let others = head.fields.end_to_end().filter(|(name, _)| *name != "content-length");
+    for (name, value) in named.into_iter().chain(others) {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed())?;
+        request = request.header(name, HeaderValue::from_bytes(value).map_err(|_| malformed())?);
     }
     request.body(Bytes::copy_from_slice(&bytes[length..])).map_err(|_| PluginError::Url { url })
 }
 
 /// A request target may be in absolute form (RFC 9112, 3.2.2); where to connect is what the guest's arguments say.
 fn url(host: &str, port: u16, target: &str) -> String {
-    let path = match target.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => target,
-    };
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
-    match port {
-        443 => format!("https://{host}{path}"),
-        _ => format!("https://{host}:{port}{path}"),
-    }
-}
-
-/// Headers which are about one connection (RFC 9110, 7.6.1).
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE].contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+    let authority = Authority { host: host.to_owned(), port }.spell(HTTPS_PORT);
+    let path = path_of(target);
+    format!("https://{authority}{}", path.as_deref().unwrap_or(target))
 }
 
 fn spell(answer: &Response<Bytes>, is_head: bool) -> Vec<u8> {
-    let status = answer.status();
-    let mut head = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or("Unknown"));
+    let mut all = Fields::new();
+    for (name, value) in answer.headers() {
+        all.push(name.as_str(), value.as_bytes());
+    }
+    let mut fields = Fields::new();
+    for (name, value) in all.end_to_end().filter(|(name, _)| *name != "content-length") {
+        fields.push(name, value);
+    }
     let body: &[u8] = if is_head { &[] } else { answer.body() };
-    write_headers(&mut head, answer.headers());
     if !is_head {
-        // Writing to a string cannot fail.
-        let _ = write!(head, "content-length: {}\r\n", body.len());
+        fields.push("content-length", body.len().to_string().as_bytes());
     }
-    head.push_str("\r\n");
-    let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-fn write_headers(head: &mut String, headers: &HeaderMap) {
-    for (name, value) in headers {
-        if !is_hop_by_hop(name) && name != header::CONTENT_LENGTH {
-            let _ = write!(head, "{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()));
-        }
-    }
+    let head = ResponseHead { status: answer.status().as_u16(), version: Version::Http11, fields };
+    [&head.spell(), body].concat()
 }
 
 #[cfg(test)]

@@ -24,14 +24,17 @@ pub(crate) struct Destination {
     pub(crate) authority: String,
 }
 
-/// Hands a request to the host. The body, if there is one, is to be written by the caller.
+/// Hands a request to the host. The body is to be written and ended by the caller, even if there is none: some hosts wait
+/// for its end.
 pub(crate) fn hand_over(
     head: &RequestHead,
     destination: &Destination,
     body: Framing,
-) -> Result<(FutureIncomingResponse, Option<Sink>), Errno> {
+) -> Result<(FutureIncomingResponse, Sink), Errno> {
     let length = match body {
         Framing::Length(length) => Some(length),
+        // Hosts take a body of unknown length for chunks, but for these methods, which rarely have one.
+        Framing::None if !matches!(head.method.as_str(), "GET" | "HEAD") => Some(0),
         _ => None,
     };
     let request = OutgoingRequest::new(fields::sent(&head.fields, length));
@@ -41,10 +44,7 @@ pub(crate) fn hand_over(
     request.set_path_with_query(Some(&path)).map_err(|()| Errno::Inval)?;
     request.set_scheme(Some(&scheme)).map_err(|()| Errno::Inval)?;
     request.set_authority(Some(&destination.authority)).map_err(|()| Errno::Inval)?;
-    let sink = match body {
-        Framing::None | Framing::Length(0) => None,
-        _ => Some(request.body().ok().and_then(Sink::new).ok_or(Errno::Io)?),
-    };
+    let sink = request.body().ok().and_then(Sink::new).ok_or(Errno::Io)?;
     let response = outgoing_handler::handle(request, None).map_err(|error| Errno::from(&error))?;
     Ok((response, sink))
 }
@@ -84,9 +84,7 @@ enum Delivery {
 impl Exchange {
     pub(crate) fn start(head: &RequestHead, upload: BodyDecoder, destination: &Destination) -> Result<Self, Errno> {
         let (response, mut sink) = hand_over(head, destination, upload.framing())?;
-        if upload.is_complete()
-            && let Some(sink) = &mut sink
-        {
+        if upload.is_complete() {
             sink.end();
         }
         Ok(Self {
@@ -94,7 +92,7 @@ impl Exchange {
             version: head.version,
             keeps_connection: head.keeps_connection(),
             upload,
-            sink,
+            sink: Some(sink),
             reply: Reply::Awaited(response),
         })
     }

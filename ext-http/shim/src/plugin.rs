@@ -91,11 +91,8 @@ fn send(host: &str, port: u32, request: &[u8]) -> Result<Vec<u8>, PluginError> {
 }
 
 /// Writes the body, and waits for the answer's head.
-fn upload(
-    response: &FutureIncomingResponse,
-    mut sink: Option<Sink>,
-    mut body: &[u8],
-) -> Result<IncomingResponse, Errno> {
+fn upload(response: &FutureIncomingResponse, sink: Sink, mut body: &[u8]) -> Result<IncomingResponse, Errno> {
+    let mut sink = Some(sink);
     loop {
         if let Some(writing) = &mut sink {
             while !body.is_empty() && writing.room() > 0 {

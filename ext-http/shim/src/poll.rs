@@ -2,6 +2,7 @@
 
 use crate::{
     clock,
+    complain::complain,
     errno::{Errno, Failure},
     socket::{FIRST_SOCKET, Role},
     state::Run,
@@ -41,6 +42,7 @@ impl Run {
             }
             // With nothing to wait for, the program would wait for ever.
             if self.wait(nearest) == Waited::Nothing {
+                complain(&["the program was stopped: it waits for what can never happen"]);
                 return Err(Failure::Leave);
             }
         }
@@ -80,9 +82,10 @@ impl Run {
             Ok(socket) => socket,
             Err(errno) => return Some(State::Error(errno)),
         };
+        let waits = !socket.is_nonblocking;
         let (is_ready, hangup) = match &mut socket.role {
             Role::Listener => (is_pending, false),
-            Role::Server(server) => (server.is_readable(), server.is_hung_up()),
+            Role::Server(server) => (server.is_readable(waits), server.is_hung_up()),
             Role::Client(client) => (client.is_readable(), client.is_hung_up()),
             // A call will tell what is wrong.
             Role::Fresh | Role::Bound => (true, false),

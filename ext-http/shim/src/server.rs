@@ -48,8 +48,13 @@ impl Server {
         Err(if self.request.is_torn() { Errno::ConnReset } else { Errno::Again })
     }
 
-    pub(crate) fn is_readable(&mut self) -> bool {
-        !self.request.readable().is_empty() || self.is_read_shut || self.answer.is_whole() || self.request.is_torn()
+    /// Whether a receiving call, which `waits` or not, would give something or the end at once.
+    pub(crate) fn is_readable(&mut self, waits: bool) -> bool {
+        !self.request.readable().is_empty()
+            || self.is_read_shut
+            || self.answer.is_whole()
+            || self.request.is_torn()
+            || (waits && self.request.has_ended())
     }
 
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {

@@ -14,6 +14,9 @@ use crate::{
 /// Sockets have descriptors from here on, as in snapshots and on the native host.
 pub(crate) const FIRST_SOCKET: i32 = 512;
 const MAX_SOCKETS: usize = 512;
+/// At most so much is remembered for the host to take after a close; of what a program leaves behind beyond it, the host
+/// need not take any.
+const MAX_LEFTOVERS: usize = 64;
 /// The first port given to a listener which asks for port 0: the start of the ephemeral range.
 const FIRST_EPHEMERAL_PORT: u16 = 49152;
 /// The port of whoever sent the request; hosts do not tell.
@@ -287,7 +290,7 @@ impl Run {
                 let (_, mut around) = self.split();
                 let is_left = client.close();
                 client.advance(&mut around);
-                if is_left {
+                if is_left && self.leftovers.len() < MAX_LEFTOVERS {
                     self.leftovers.push(Leftover::Client(client));
                 }
             }

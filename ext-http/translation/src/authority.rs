@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::RequestHead;
+use crate::{MessageError, RequestHead};
 
 /// A name, or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,20 +40,20 @@ impl Authority {
         text
     }
 
-    /// Compares with whom the request names: in its target, if that is a whole URL, else in its `host` field. What it
-    /// names is `Err` if it could not be an authority.
-    pub fn compare(&self, head: &RequestHead) -> Result<Named, ()> {
+    /// Compares with whom the request names: in its target, if that is a whole URL, else in its `host` field. It is an
+    /// error if that could not be an authority.
+    pub fn compare(&self, head: &RequestHead) -> Result<Named, MessageError> {
         let named = match head.target.split_once("://") {
             Some((_, rest)) => rest.split(['/', '?', '#']).next().unwrap_or_default(),
             None => match head.fields.first("host") {
-                Some(value) => std::str::from_utf8(value).map_err(drop)?.trim(),
+                Some(value) => std::str::from_utf8(value).map_err(|_| MessageError::Head)?.trim(),
                 None => return Ok(Named::Target),
             },
         };
         if named.is_empty() || names_same_host(named, &self.host) {
             return Ok(Named::Target);
         }
-        if named.bytes().all(is_authority) { Ok(Named::Other(named.to_owned())) } else { Err(()) }
+        if named.bytes().all(is_authority) { Ok(Named::Other(named.to_owned())) } else { Err(MessageError::Head) }
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::Parsed;
 
-    fn compare(host: &str, request: &str) -> Result<Named, ()> {
+    fn compare(host: &str, request: &str) -> Result<Named, MessageError> {
         let Ok(Parsed::Complete { head, .. }) = RequestHead::parse(request.as_bytes()) else { panic!("{request}") };
         Authority { host: host.to_owned(), port: 80 }.compare(&head)
     }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(compare("10.0.0.1", "GET / HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n"), Ok(Named::Target));
         assert_eq!(compare("::1", "GET / HTTP/1.1\r\nHost: [0::1]:80\r\n\r\n"), Ok(Named::Target));
         assert_eq!(compare("a.com", "GET http://b.com/x HTTP/1.1\r\nHost: a.com\r\n\r\n"), other("b.com"));
-        assert_eq!(compare("a.com", "GET / HTTP/1.1\r\nHost: b/c\r\n\r\n"), Err(()));
+        assert_eq!(compare("a.com", "GET / HTTP/1.1\r\nHost: b/c\r\n\r\n"), Err(MessageError::Head));
     }
 
     #[test]

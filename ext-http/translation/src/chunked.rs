@@ -33,14 +33,20 @@ pub fn encode_chunk(bytes: &[u8], into: &mut Vec<u8>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// In the digits of a size; how many there were.
-    Size { digits: u32 },
+    Size {
+        digits: u32,
+    },
     /// After the digits, up to the line end.
     Extension,
     Data,
     /// After the data: its line end, or the CR of it.
-    DataEnd { seen_cr: bool },
+    DataEnd {
+        seen_cr: bool,
+    },
     /// In the lines after the last chunk. An empty line ends the body.
-    Trailers { line_is_empty: bool },
+    Trailers {
+        line_is_empty: bool,
+    },
     Done,
 }
 

@@ -38,8 +38,8 @@ pub use sniff::{Protocol, sniff_answer, sniff_request};
 
 /// The longest head taken: what the gateway takes from clients, and twice what most servers do.
 pub const MAX_HEAD: usize = 64 * 1024;
-/// At most this many fields in a head: hyper's own limit.
-pub const MAX_FIELDS: usize = 100;
+/// At most this many fields in a head; hyper takes 100, and programs get a few more from their hosts.
+pub const MAX_FIELDS: usize = 128;
 
 /// What parsing the beginning of a message gave.
 #[derive(Clone, Debug, PartialEq, Eq)]

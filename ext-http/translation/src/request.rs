@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn bodies_are_framed_as_the_fields_say() {
-        let framing = |fields: &str| parse(&format!("POST / HTTP/1.1\r\n{fields}\r\n")).body().map(|body| body.framing());
+        let framing =
+            |fields: &str| parse(&format!("POST / HTTP/1.1\r\n{fields}\r\n")).body().map(|body| body.framing());
         assert_eq!(framing(""), Ok(Framing::None));
         assert_eq!(framing("Content-Length: 3\r\n"), Ok(Framing::Length(3)));
         assert_eq!(framing("Transfer-Encoding: Chunked\r\nContent-Length: 3\r\n"), Ok(Framing::Chunked));

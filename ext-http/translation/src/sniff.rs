@@ -93,7 +93,8 @@ mod tests {
         }
         assert_eq!(sniff_request(b"\x16\x03\x01"), Protocol::Tls);
         assert_eq!(sniff_request(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Protocol::Http2);
-        for other in [b"GET /\r\n".as_slice(), b"\x16\x02", b"\0", b"EHLO me\r\n", b" x", b"{\"a\":1}", b"*1\r\n$4\r\n"] {
+        for other in [b"GET /\r\n".as_slice(), b"\x16\x02", b"\0", b"EHLO me\r\n", b" x", b"{\"a\":1}", b"*1\r\n$4\r\n"]
+        {
             assert_eq!(sniff_request(other), Protocol::Other, "{other:?}");
         }
         assert_eq!(sniff_request("a".repeat(MAX_METHOD + 1).as_bytes()), Protocol::Other);

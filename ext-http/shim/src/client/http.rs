@@ -103,7 +103,7 @@ impl Http {
                 }
                 return Err(refused(why, self.is_first));
             }
-            Err(()) => return Err(Outcome::Failed(Errno::Proto)),
+            Err(_) => return Err(Outcome::Failed(Errno::Proto)),
         };
         let body = head.body().map_err(|_| Outcome::Failed(Errno::Proto))?;
         // Answered here, since the host would take it for the connection's own.
