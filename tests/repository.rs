@@ -92,6 +92,33 @@ fn prebuilt_guests_fit_their_sources() {
     }
 }
 
+/// What `ext-http/shim/build.sh` writes.
+#[derive(Deserialize)]
+struct ShimManifest {
+    files: Vec<ShimFile>,
+    sources: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ShimFile {
+    file: String,
+    sha256: String,
+}
+
+#[test]
+fn the_prebuilt_shim_fits_its_sources() {
+    let shim = root().join("ext-http/shim");
+    let text = fs::read_to_string(shim.join("prebuilt/manifest.json")).expect("readable");
+    let manifest: ShimManifest = serde_json::from_str(&text).expect("a manifest");
+    assert!(!manifest.files.is_empty() && !manifest.sources.is_empty());
+    for ShimFile { file, sha256 } in &manifest.files {
+        assert_eq!(hash(&shim.join("prebuilt").join(file)), *sha256, "{file}");
+    }
+    for (path, sha256) in &manifest.sources {
+        assert_eq!(hash(&shim.join(path)), *sha256, "{path} has changed; run ext-http/shim/build.sh");
+    }
+}
+
 /// The lock file has the packages of every platform and every feature, so this is stricter than a look at one tree.
 #[test]
 fn no_banned_package_is_in_the_lock_file() {

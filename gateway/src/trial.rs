@@ -113,7 +113,8 @@ impl Trial {
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
-        let served = tokio::task::spawn_local(server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service));
+        let served =
+            tokio::task::spawn_local(server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service));
         let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(near)).await?;
         let driven = tokio::task::spawn_local(connection);
         let mut answer = answer(&mut sender, request).await?;

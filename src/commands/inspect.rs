@@ -5,7 +5,10 @@ use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use prewasm_artifact::{Artifact, Family, HttpVersion, Import, Kind, PREVIEW1};
-use prewasm_ext_http::{Frozen, FrozenError, imports};
+use prewasm_ext_http::{
+    Frozen, FrozenError, imports,
+    port::{Objection, Plan, PortOptions, plan},
+};
 use prewasm_snapshot::{Difference, Options};
 use serde::Serialize;
 
@@ -89,6 +92,8 @@ struct Inspection {
     imports: Vec<ImportRow>,
     exports: Vec<String>,
     verbs: Vec<Verb>,
+    /// What `port` would do without options; null if it would refuse.
+    port: Option<Port>,
     /// What the custom section says, if prewasm made this.
     snapshot: Option<serde_json::Value>,
 }
@@ -122,6 +127,16 @@ struct ImportRow {
     reason: Option<String>,
 }
 
+/// What a ported program is.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Port {
+    /// What the component imports and exports: `proxy` or `command`.
+    world: &'static str,
+    /// What it will not find as it was.
+    notes: Vec<&'static str>,
+}
+
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Verb {
@@ -134,6 +149,7 @@ struct Verb {
 impl Inspection {
     fn of(artifact: &Artifact) -> Self {
         let imports: Vec<_> = artifact.imports().iter().map(|import| row(artifact.kind(), import)).collect();
+        let port = plan(artifact, &PortOptions::default());
         let memory =
             |memory: &prewasm_artifact::Memory| MemoryPages { minimum: memory.minimum, maximum: memory.maximum };
         Self {
@@ -147,7 +163,8 @@ impl Inspection {
             memories: artifact.memories().iter().map(memory).collect(),
             uses_files: artifact.imports().iter().any(opens_files),
             exports: artifact.exports().to_vec(),
-            verbs: verbs(artifact, &imports),
+            verbs: verbs(artifact, &imports, port.as_ref().err()),
+            port: port.ok().map(|Plan { world, notes, .. }| Port { world: world.name(), notes }),
             imports,
             snapshot: artifact.provenance().and_then(|json| serde_json::from_slice(json).ok()),
         }
@@ -187,6 +204,12 @@ impl Inspection {
         for Verb { verb, reason, .. } in &self.verbs {
             let answer = reason.as_ref().map_or_else(|| "yes".to_owned(), |reason| format!("no: {reason}"));
             let _ = writeln!(text, "  {verb:<9} {}", answer.replace('\n', "\n          "));
+        }
+        if let Some(Port { world, notes }) = &self.port {
+            let _ = writeln!(text, "port: to world {world}");
+            for note in notes {
+                let _ = writeln!(text, "  {note}");
+            }
         }
         self.imports_text(&mut text, artifact);
         for (i, export) in self.exports.iter().enumerate() {
@@ -231,7 +254,7 @@ fn component_reason(import: &Import) -> Option<String> {
     }
 }
 
-fn verbs(artifact: &Artifact, imports: &[ImportRow]) -> Vec<Verb> {
+fn verbs(artifact: &Artifact, imports: &[ImportRow], port: Option<&Vec<Objection>>) -> Vec<Verb> {
     let kind = artifact.kind();
     let missing = imports.iter().any(|row| !row.provided).then(|| "some imports are not provided".to_owned());
     let broken = stop(artifact).and_then(Result::err).map(|error| chain(&error));
@@ -242,8 +265,13 @@ fn verbs(artifact: &Artifact, imports: &[ImportRow]) -> Vec<Verb> {
         verb("snapshot", snapshot_reason(artifact)),
         verb("serve", or_broken(serve_reason(kind))),
         verb("run", or_broken(run_reason(kind))),
+        verb("port", port.map(|objections| lines(objections))),
         verb("compile", or_missing(compile_reason(artifact))),
     ]
+}
+
+fn lines(objections: &[impl ToString]) -> String {
+    objections.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// What the section of a frozen program says.
@@ -262,7 +290,7 @@ fn compile_reason(artifact: &Artifact) -> Option<&'static str> {
 
 fn snapshot_reason(artifact: &Artifact) -> Option<String> {
     let objections = prewasm_snapshot::check(artifact, &Options::default()).err()?;
-    Some(objections.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    Some(lines(&objections))
 }
 
 const NEEDS_TRUST: &str = "machine code needs `--allow-precompiled`, and is not looked into here";

@@ -107,5 +107,7 @@ fn ask(trial: &Trial, request: &WarmUp) -> Result<prewasm_gateway::Answer, Failu
         })?,
     };
     let question = Question { method: request.method.clone(), target: request.target.clone(), body: body.into() };
-    trial.ask(question).map_err(|error| Failure::new(Class::Ours, anyhow::Error::new(error).context(request.to_string())))
+    trial
+        .ask(question)
+        .map_err(|error| Failure::new(Class::Ours, anyhow::Error::new(error).context(request.to_string())))
 }
