@@ -23,7 +23,7 @@ impl Door {
 /// Lets a component connect where the policy allows `tcp` to an address, and use no other sockets. Names cannot be
 /// judged: wasmtime-wasi does not tell which one an address was found for.
 pub(crate) fn allow_sockets(wasi: &mut WasiCtxBuilder, outbound: Arc<Outbound>) {
-    wasi.allow_udp(false);
+    wasi.allow_tcp(true).allow_udp(false);
     wasi.socket_addr_check(move |address, usage| {
         let is_allowed = is_allowed(&outbound, address, usage);
         Box::pin(async move { is_allowed }) as Pin<Box<dyn Future<Output = bool> + Send + Sync>>
