@@ -3,6 +3,7 @@
 #[path = "harness/plain.rs"]
 mod plain;
 #[path = "harness/program.rs"]
+#[allow(dead_code, reason = "no test program uses all of it")]
 mod program;
 
 use std::{

@@ -110,6 +110,15 @@ pub fn all() -> Vec<Case> {
         add("mixed-accept", script, Server { port: 1237, env, talk });
     }
     add(
+        "poll-http-server",
+        "two requests on a connection",
+        server(1239, |talk| {
+            let first = "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello";
+            let second = "GET /count HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+            talk.exchange(&[first, second]);
+        }),
+    );
+    add(
         "poll-server",
         "one client",
         EndingServer {
