@@ -8,6 +8,7 @@ use prewasm_ext_http::{Frozen, Reseed};
 use serde::Serialize;
 
 use crate::{
+    cleared::Cleared,
     entropy::Entropy,
     freeze::Facts,
     host_calls::Asked,
@@ -29,6 +30,7 @@ pub(crate) struct Built {
     /// How long it ran, without compilation.
     pub(crate) time: Duration,
     pub(crate) asked: Asked,
+    pub(crate) cleared: Cleared,
     pub(crate) entropy: Entropy,
     pub(crate) how: How,
 }
@@ -53,6 +55,7 @@ pub(crate) struct Assembled {
     pub(crate) wasm: Vec<u8>,
     pub(crate) time: Duration,
     pub(crate) asked: Asked,
+    pub(crate) cleared: Cleared,
     pub(crate) entropy: Entropy,
     /// What happened, if it was frozen while it ran.
     pub(crate) facts: Option<Facts>,
@@ -101,7 +104,7 @@ pub enum AssembleError {
 
 /// Puts the snapshot together.
 pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, AssembleError> {
-    let Built { wasm, time, asked, entropy, how } = built;
+    let Built { wasm, time, asked, cleared, entropy, how } = built;
     let options = plan.options;
     let mut wasm = rewrite(wasm, options)?;
     let reseeded = entropy.reseed(&reseeded(plan.artifact));
@@ -135,7 +138,7 @@ pub(crate) fn assemble(plan: &Plan<'_>, built: Built) -> Result<Assembled, Assem
         frozen.environment_read = environment == Seen::Frozen;
         append_section(&mut wasm, FROZEN_SECTION, &frozen.to_section()?);
     }
-    Ok(Assembled { wasm, time, asked, entropy, facts, reseeded, environment, preopens, constructors_silenced })
+    Ok(Assembled { wasm, time, asked, cleared, entropy, facts, reseeded, environment, preopens, constructors_silenced })
 }
 
 /// Strips the program and lays out its memories, neither of which may change what an instance starts with.

@@ -134,14 +134,15 @@ fn bring_to_stop(plan: &Plan<'_>, progress: &Progress) -> Result<Built, BuildErr
         Method::Init(init) => {
             let initialized = initialize::initialize(plan, init, progress)
                 .map_err(|source| BuildError::Initialize { origin: origin(), source })?;
-            let Initialized { wasm, time, asked, entropy, constructors_silenced } = initialized;
-            Ok(Built { wasm, time, asked, entropy, how: How::Initialized { constructors_silenced } })
+            let Initialized { wasm, time, asked, cleared, entropy, constructors_silenced } = initialized;
+            Ok(Built { wasm, time, asked, cleared, entropy, how: How::Initialized { constructors_silenced } })
         }
         Method::Freeze(stop) => {
             let program = freeze::freeze(plan, stop, progress)
                 .map_err(|source| BuildError::Freeze { origin: origin(), source })?;
-            let FrozenProgram { wasm, time, asked, entropy, frozen, facts } = program;
-            Ok(Built { wasm, time, asked, entropy, how: How::Frozen { frozen: Box::new(frozen), facts } })
+            let FrozenProgram { wasm, time, asked, cleared, entropy, frozen, facts } = program;
+            let how = How::Frozen { frozen: Box::new(frozen), facts };
+            Ok(Built { wasm, time, asked, cleared, entropy, how })
         }
     }
 }

@@ -30,6 +30,7 @@ use prewasm_ext_http::{Draw, Frozen, link};
 use wasmtime::{Instance, Linker, Module, Store};
 
 use crate::{
+    cleared::Cleared,
     entropy::{self, Dependence, Entropy, Observed, Variation},
     host_calls::Asked,
     names::Names,
@@ -59,6 +60,7 @@ pub(crate) struct FrozenProgram {
     /// How long the program ran, without compilation.
     pub(crate) time: Duration,
     pub(crate) asked: Asked,
+    pub(crate) cleared: Cleared,
     pub(crate) entropy: Entropy,
     /// What the host must know to go on.
     pub(crate) frozen: Frozen,
@@ -74,8 +76,6 @@ pub(crate) struct Facts {
     /// Names of the innermost functions which wait.
     pub(crate) stack: Vec<String>,
     pub(crate) continuation_bytes: usize,
-    /// Bytes of the shadow stack which no function used any more; they are zero now.
-    pub(crate) cleared_stack: u64,
     /// How far the frozen program and the original were run side by side, if they were.
     pub(crate) compared: Option<Compared>,
     pub(crate) listeners: Vec<String>,
@@ -175,8 +175,6 @@ struct Freezer<'a> {
 struct Run {
     stopped: Stopped,
     dropped: Dropped,
-    /// Bytes of the shadow stack which were dead, and are zero now.
-    cleared_stack: u64,
     asked: Asked,
     draws: Vec<Draw>,
     answers: Vec<Answer>,
@@ -198,8 +196,8 @@ impl Freezer<'_> {
         let subject = self.compile(&program)?;
         let run = self.run(&subject, Variation::NONE).await?;
         let entropy = self.analyse(&subject, &run).await?;
-        let Run { stopped, dropped, cleared_stack, asked, answers, time, .. } = run;
-        let Stopped { capture, host, random_position, stopped_in } = stopped;
+        let Run { stopped, dropped, asked, answers, time, .. } = run;
+        let Stopped { capture, cleared, host, random_position, stopped_in } = stopped;
         let state_error = |source| FreezeError::State { stopped_in: stopped_in.clone(), source };
         let written = writer::write(&program, &capture, &dropped, ENTRY).map_err(state_error)?;
         (self.sandbox.progress)(Event::Checking);
@@ -217,7 +215,6 @@ impl Freezer<'_> {
             frames: capture.frames.len(),
             stack: stack(&program, &capture),
             continuation_bytes: written.continuation_bytes,
-            cleared_stack,
             compared,
             listeners: host.listeners().map(|address| address.to_string()).collect(),
             answers,
@@ -225,7 +222,7 @@ impl Freezer<'_> {
         };
         let mut frozen = Frozen::new(self.stop.to_string(), host);
         frozen.environment_read = was_environment_read(self.artifact)? || asked.has_read_environment();
-        Ok(FrozenProgram { wasm: written.wasm, time, asked, entropy, frozen, facts })
+        Ok(FrozenProgram { wasm: written.wasm, time, asked, cleared, entropy, frozen, facts })
     }
 
     async fn analyse(&self, subject: &Subject<'_>, run: &Run) -> Result<Entropy, FreezeError> {
@@ -277,8 +274,9 @@ impl Freezer<'_> {
         let options = self.sandbox.options;
         // What a program prints is told once.
         let progress = if variation == Variation::NONE { Arc::clone(self.sandbox.progress) } else { silent() };
+        let stack = shadow_stack::in_front(program);
         let (state, connector) =
-            Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox, variation, &progress)?;
+            Watched::new(self.artifact, self.stop.clone(), program.shape(), self.sandbox, variation, stack, &progress)?;
         let paused = state.paused();
         let mut store = self.sandbox.store(state)?;
         let externs = link::externs(linker, &mut store, module).map_err(RunError::Engine)?;
@@ -311,8 +309,7 @@ impl Freezer<'_> {
         let mut stopped = stopped.ok_or(FreezeError::Waits { stop: self.stop.clone() })??;
         let dropped = probed.ask(&mut store, stopped.capture.instance).await.map_err(RunError::Engine)?;
         probed.translate(&mut stopped.capture, program.shape().imported_functions);
-        let cleared_stack = shadow_stack::clear(program, &mut stopped.capture.state);
-        Ok(Run { stopped, dropped, cleared_stack, asked, draws, answers, time })
+        Ok(Run { stopped, dropped, asked, draws, answers, time })
     }
 
     /// Tells a program which was stopped from one which failed.

@@ -2,6 +2,7 @@
 
 mod access;
 mod agreement;
+mod dead;
 
 use std::{
     cell::Cell,
@@ -18,6 +19,7 @@ use wasmtime::{
 use wasmtime_wizer::{ComponentContext, ModuleContext, WasmtimeWizer, Wizer};
 
 use crate::{
+    cleared::Cleared,
     constructors,
     entropy::{self, Dependence, Drawn, Entropy, Fate, Observed, Origin, Variation},
     host_calls::Asked,
@@ -30,7 +32,6 @@ use crate::{
         ComponentState, Failed, Frames, Guarded, ModuleState, RunError, START_FUNCTION, Sandbox, component_linker,
         during,
     },
-    shadow_stack,
     state::initial_states,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Initialized {
     /// How long instantiation and the init function took, without compilation.
     pub(crate) time: Duration,
     pub(crate) asked: Asked,
+    pub(crate) cleared: Cleared,
     pub(crate) entropy: Entropy,
     /// Constructors would have run again at each call, and do no more.
     pub(crate) constructors_silenced: bool,
@@ -107,11 +109,26 @@ const REACTOR_INIT: &str = "_initialize";
 /// What a program which ended itself hears.
 const MUST_RETURN: &str = "an init function must return";
 
+/// A module compiled for being initialized.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    program: &'a Program<'a>,
+    context: &'a ModuleContext<'a>,
+    module: &'a Module,
+    linker: &'a Linker<ModuleState>,
+}
+
+/// A program which nobody can take apart.
+fn invalid(error: wasmparser::BinaryReaderError) -> InitializeError {
+    InitializeError::Record(wasmtime::Error::new(error))
+}
+
 /// What one run of the init function has given.
 struct Outcome {
     wasm: Vec<u8>,
     time: Duration,
     asked: Asked,
+    cleared: Cleared,
     draws: Vec<Draw>,
     constructors_silenced: bool,
 }
@@ -123,16 +140,16 @@ impl Run<'_> {
         (progress)(Event::Compiling);
         let module = Module::new(engine, &instrumented).map_err(RunError::Compile)?;
         let linker = link::linker::<ModuleState>(engine).map_err(RunError::Engine)?;
-        let first = self.run_module(&context, &module, &linker, Variation::NONE).await?;
-        let invalid = |error| InitializeError::Record(wasmtime::Error::new(error));
         let program = Program::parse(self.artifact.bytes()).map_err(invalid)?;
+        let subject = Subject { program: &program, context: &context, module: &module, linker: &linker };
+        let first = self.run_module(subject, Variation::NONE).await?;
         // Most programs neither draw nor read the time.
         let may_depend = !first.draws.is_empty() || first.asked.has_read_realtime;
         let states = if may_depend { initial_states(&first.wasm) } else { None };
         let failure = Cell::new(None);
         let rerun = async |variation| {
             (progress)(Event::Repeating);
-            match self.run_module(&context, &module, &linker, variation).await {
+            match self.run_module(subject, variation).await {
                 Ok(other) => Dependence::between(states.as_deref(), initial_states(&other.wasm).as_deref()),
                 Err(error) => {
                     failure.set(Some(error));
@@ -153,15 +170,13 @@ impl Run<'_> {
             // Slowness tells nothing of what depends on what.
             return Err(error);
         }
-        let Outcome { wasm, time, asked, constructors_silenced, .. } = first;
-        Ok(Initialized { wasm, time, asked, entropy, constructors_silenced })
+        let Outcome { wasm, time, asked, cleared, constructors_silenced, .. } = first;
+        Ok(Initialized { wasm, time, asked, cleared, entropy, constructors_silenced })
     }
 
     async fn run_module(
         &self,
-        context: &ModuleContext<'_>,
-        module: &Module,
-        linker: &Linker<ModuleState>,
+        Subject { program, context, module, linker }: Subject<'_>,
         variation: Variation,
     ) -> Result<Outcome, InitializeError> {
         let progress = self.progress(variation);
@@ -183,20 +198,18 @@ impl Run<'_> {
         let time = start.elapsed();
         let instance = self.judge(&mut store, result)?;
         let (asked, draws) = (store.data().asked(), store.data().draws().to_vec());
+        let cleared = dead::clear(&mut store, &instance, program);
         let mut state = WasmtimeWizer { store: &mut store, instance };
         let mut wasm = self.wizer.snapshot(context, &mut state).await.map_err(InitializeError::Record)?;
-        let invalid = |error| InitializeError::Record(wasmtime::Error::new(error));
-        let program = Program::parse(self.artifact.bytes()).map_err(invalid)?;
-        shadow_stack::clear_initial(&program, &mut wasm);
         let constructors_silenced = constructors::silence(&mut wasm);
         if (variation, self.sandbox.options.verification) == (Variation::NONE, Verification::Compare) {
             let snapshot = Program::parse(&wasm).map_err(invalid)?;
-            let what = agreement::difference(&mut store, &instance, &program, &snapshot, constructors_silenced);
+            let what = agreement::difference(&mut store, &instance, program, &snapshot, constructors_silenced);
             if let Some(what) = what {
                 return Err(InitializeError::Differs { what });
             }
         }
-        Ok(Outcome { wasm, time, asked, draws, constructors_silenced })
+        Ok(Outcome { wasm, time, asked, cleared, draws, constructors_silenced })
     }
 
     /// What a program prints is told once.
@@ -233,8 +246,8 @@ impl Run<'_> {
         if may_read_time {
             entropy.time = Some(repeat(Variation::time()).await);
         }
-        let Outcome { wasm, time, asked, constructors_silenced, .. } = first;
-        Ok(Initialized { wasm, time, asked, entropy, constructors_silenced })
+        let Outcome { wasm, time, asked, cleared, constructors_silenced, .. } = first;
+        Ok(Initialized { wasm, time, asked, cleared, entropy, constructors_silenced })
     }
 
     fn imports(&self, interface: &str) -> bool {
@@ -274,9 +287,9 @@ impl Run<'_> {
         let instance = self.judge(&mut store, result)?.ok_or_else(no_init)?;
         let mut access = Access::new(&mut store, instance);
         let wasm = self.wizer.snapshot_component(context, &mut access).await.map_err(InitializeError::Record)?;
-        access.finish().map_err(InitializeError::Record)?;
+        let cleared = access.finish().map_err(InitializeError::Record)?;
         let (asked, draws) = (Asked::default(), Vec::new());
-        Ok(Outcome { wasm, time, asked, draws, constructors_silenced: false })
+        Ok(Outcome { wasm, time, asked, cleared, draws, constructors_silenced: false })
     }
 
     /// Tells why the run failed; after one that did not, the store is ready for reading out its state.

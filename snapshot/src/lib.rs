@@ -20,10 +20,12 @@
 mod assemble;
 mod build;
 mod census;
+mod cleared;
 mod code;
 mod constructors;
 pub mod difference;
 mod entropy;
+mod freed;
 mod freeze;
 mod host_calls;
 mod initialize;
@@ -55,6 +57,7 @@ mod warm_up;
 
 pub use assemble::{AssembleError, Seen};
 pub use build::{BuildError, Snapshot, build};
+pub use cleared::Cleared;
 pub use difference::Difference;
 pub use entropy::EntropyError;
 pub use freeze::{FreezeError, Unfreezable};

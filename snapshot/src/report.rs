@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     assemble::Seen,
     census::{census, imports_used},
+    cleared::Cleared,
     code::is_debug_info,
     freeze::{Compared, ENTRY, Facts},
     options::Sizes,
@@ -45,6 +46,8 @@ pub struct Report {
     pub init: Init,
     /// Host calls which have been made, by import; none for a component.
     pub host_calls: BTreeMap<String, u64>,
+    /// What was dead in its memory, and is zero now.
+    pub cleared: Cleared,
     /// What depends on random bytes and on the time.
     pub entropy: EntropyReport,
     /// What looks like a secret of the build machine, and was allowed.
@@ -100,8 +103,6 @@ pub struct Freeze {
     pub stack: Vec<String>,
     /// Size of the functions which go on where those waited.
     pub continuation_bytes: usize,
-    /// Bytes of the shadow stack which were left behind by functions that had returned, and are zero now.
-    pub cleared_stack_bytes: u64,
     /// Whether debug information had to be left out.
     pub lost_debug_info: bool,
     /// How far it was run side by side with the original; none if that cannot be done, or was not asked for.
@@ -186,6 +187,7 @@ impl Report {
                 constructors_silenced: assembled.constructors_silenced,
             },
             host_calls: assembled.asked.counts.clone(),
+            cleared: assembled.cleared,
             entropy: EntropyReport::of(assembled, region),
             secrets: secrets.listed,
             environment: assembled.environment,
@@ -225,7 +227,6 @@ impl Freeze {
             frames: facts.frames,
             stack: facts.stack.clone(),
             continuation_bytes: facts.continuation_bytes,
-            cleared_stack_bytes: facts.cleared_stack,
             lost_debug_info: has_debug_info(input) && !has_debug_info(output),
             compared: facts.compared.as_ref().map(Comparison::of),
             listeners: facts.listeners.clone(),
@@ -258,6 +259,10 @@ impl fmt::Display for Report {
                 writeln!(f, "`{}` ran for {time:.1?} and was frozen at `{until}`", init.function)?;
                 write!(f, "{freeze}")?;
             }
+        }
+        if !self.cleared.is_empty() {
+            let Cleared { stack_bytes, freed_bytes, .. } = self.cleared;
+            writeln!(f, "  cleared      {freed_bytes} bytes which were freed, {stack_bytes} of the stack")?;
         }
         write!(f, "{}", self.entropy)?;
         for secret in &self.secrets {

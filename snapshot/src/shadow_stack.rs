@@ -2,10 +2,7 @@
 //!
 //! Nothing below its pointer is read again, since no function which waits for a call keeps anything there.
 
-use std::ops::Range;
-
 use prewasm_artifact::FROZEN_SECTION;
-use wasmparser::{Data, DataKind};
 
 use crate::{
     names::Names,
@@ -28,42 +25,10 @@ pub(crate) fn dead(stack: Stack, pointer: i32) -> u64 {
     if top <= stack.top { top } else { 0 }
 }
 
-/// Clears dead parts, and tells how many bytes were not zero.
-pub(crate) fn clear(program: &Program<'_>, state: &mut State) -> u64 {
-    let Some(stack) = in_front(program) else { return 0 };
-    match (state.globals.get(&stack.pointer), state.memories.first_mut()) {
-        (Some(Value::I32(pointer)), Some(memory)) => memory.zero(0..dead(stack, *pointer)),
-        _ => 0,
+/// Clears what is dead in a state.
+pub(crate) fn clear(program: &Program<'_>, state: &mut State) {
+    let Some(stack) = in_front(program) else { return };
+    if let (Some(Value::I32(pointer)), Some(memory)) = (state.globals.get(&stack.pointer), state.memories.first_mut()) {
+        memory.zero(0..dead(stack, *pointer));
     }
-}
-
-/// Clears dead parts in what a module starts with, `program` being what it was made of.
-pub(crate) fn clear_initial(program: &Program<'_>, wasm: &mut [u8]) {
-    let parts = Program::parse(wasm).map(|snapshot| dead_parts(program, &snapshot)).unwrap_or_default();
-    for part in parts {
-        wasm[part].fill(0);
-    }
-}
-
-/// How much of the first memory is dead in a snapshot, `program` being what it was made of.
-pub(crate) fn dead_bytes(program: &Program<'_>, snapshot: &Program<'_>) -> u64 {
-    let Some(stack) = in_front(program) else { return 0 };
-    let global = stack.pointer.checked_sub(snapshot.imported_globals).and_then(|index| usize::try_from(index).ok());
-    match global.and_then(|index| snapshot.constants.globals().nth(index)) {
-        Some(Some(Value::I32(pointer))) => dead(stack, pointer),
-        _ => 0,
-    }
-}
-
-/// Where in the file the content stands of what is dead.
-fn dead_parts(program: &Program<'_>, snapshot: &Program<'_>) -> Vec<Range<usize>> {
-    let top = dead_bytes(program, snapshot);
-    let part = |data: &Data<'_>| {
-        let DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
-        let start = snapshot.constants.address(offset_expr)?;
-        let length = usize::try_from(top.saturating_sub(start)).ok()?.min(data.data.len());
-        let content = data.range.end - data.data.len();
-        Some(content..content + length)
-    };
-    snapshot.data.iter().filter_map(part).collect()
 }

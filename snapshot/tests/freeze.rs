@@ -97,7 +97,7 @@ fn debug_information_is_kept_unless_code_moves() {
 #[test]
 fn what_returned_functions_left_on_the_stack_is_gone() {
     let frozen = freeze(program(0));
-    assert_eq!(frozen.report.freeze.as_ref().expect("it was frozen").cleared_stack_bytes, 4);
+    assert_eq!(frozen.report.cleared.stack_bytes, 4);
     // `data` and the live 7, and nothing of the traces.
     assert_eq!(frozen.report.output.initialized_bytes, 5);
 }

@@ -9,6 +9,7 @@ use wasmtime::{AsContextMut, Caller, FrameHandle, Instance, Mutability, Ref, Val
 
 use super::Unfreezable;
 use crate::{
+    cleared::{self, Cleared},
     entropy::Dependence,
     program::Shape,
     shadow_stack,
@@ -112,18 +113,23 @@ pub(crate) fn state_of<T: 'static>(caller: &mut Caller<'_, T>, shape: Shape) -> 
     Reader::new(instance).state(caller, shape)
 }
 
-/// Clears the stack in linear memory below its pointer, of the instance whose code has called the host.
-pub(super) fn clear_stack<T: 'static>(caller: &mut Caller<'_, T>, stack: Stack) -> wasmtime::Result<()> {
-    let Some(innermost) = caller.debug_exit_frames().next() else { return Ok(()) };
+/// Clears what is dead in the memories of the instance whose code has called the host.
+pub(super) fn clear<T: 'static>(caller: &mut Caller<'_, T>, stack: Option<Stack>) -> wasmtime::Result<Cleared> {
+    let mut cleared = Cleared::default();
+    let Some(innermost) = caller.debug_exit_frames().next() else { return Ok(cleared) };
     let instance = innermost.instance(&mut *caller)?;
-    let global = instance.debug_global(caller.as_context_mut(), stack.pointer);
-    let memory = instance.debug_memory(caller.as_context_mut(), 0);
-    if let (Some(Val::I32(pointer)), Some(memory)) = (global.map(|global| global.get(caller.as_context_mut())), memory)
-    {
-        let dead = usize::try_from(shadow_stack::dead(stack, pointer)).unwrap_or(0);
-        memory.data_mut(caller.as_context_mut()).get_mut(..dead).unwrap_or_default().fill(0);
+    let mut dead_stack = stack.map_or(0, |stack| {
+        let pointer = instance.debug_global(caller.as_context_mut(), stack.pointer);
+        match pointer.map(|pointer| pointer.get(caller.as_context_mut())) {
+            Some(Val::I32(pointer)) => shadow_stack::dead(stack, pointer),
+            _ => 0,
+        }
+    });
+    for index in 0.. {
+        let Some(memory) = instance.debug_memory(caller.as_context_mut(), index) else { break };
+        cleared += cleared::clear(memory.data_mut(caller.as_context_mut()), std::mem::take(&mut dead_stack));
     }
-    Ok(())
+    Ok(cleared)
 }
 
 /// Reads the state of an instance which is not running.

@@ -19,6 +19,7 @@ use super::{
     capture::{self, Capture, Phase, capture},
 };
 use crate::{
+    cleared::Cleared,
     entropy::Variation,
     host_calls::{Asked, HostCalls},
     options::Stop,
@@ -32,6 +33,7 @@ use crate::{
 /// A program in the host call in which it was stopped.
 pub(super) struct Stopped {
     pub(super) capture: Capture,
+    pub(super) cleared: Cleared,
     pub(super) host: HostState,
     /// How far the stream of random bytes has been used.
     pub(super) random_position: u64,
@@ -94,8 +96,8 @@ pub(super) struct Watched {
     has_begun: Arc<AtomicBool>,
     /// Lets connections come again, when it is to go beyond a stop point at which none come.
     connector: Option<Connector>,
-    /// Where the stack is which is dead at the stop point, as the snapshot has it.
-    dead_stack: Option<Stack>,
+    /// Where the stack is, if that is known: what is dead of it is cleared at the stop point.
+    stack: Option<Stack>,
 }
 
 impl Watched {
@@ -106,6 +108,7 @@ impl Watched {
         shape: Shape,
         sandbox: &Sandbox<'_>,
         variation: Variation,
+        stack: Option<Stack>,
         progress: &Progress,
     ) -> Result<(Self, Connector), FreezeError> {
         let (inbound, connector) = virtual_inbound();
@@ -115,7 +118,9 @@ impl Watched {
             Some(section) => Host::resume(environment, options, &Frozen::parse(section)?.host)?,
             None => Host::new(environment, options),
         };
-        Ok((Self::with(host, artifact, Rule::Until(stop), shape, sandbox), connector))
+        let mut state = Self::with(host, artifact, Rule::Until(stop), shape, sandbox);
+        state.stack = stack;
+        Ok((state, connector))
     }
 
     /// The state for a run which ends before its first host call.
@@ -141,7 +146,7 @@ impl Watched {
             record: Record::default(),
             has_begun: Arc::default(),
             connector: None,
-            dead_stack: None,
+            stack: None,
         }
     }
 
@@ -151,12 +156,12 @@ impl Watched {
         stop: Stop,
         shape: Shape,
         sandbox: &Sandbox<'_>,
-        dead_stack: Option<Stack>,
+        stack: Option<Stack>,
     ) -> Result<(Self, Connector), FreezeError> {
-        let (mut state, connector) = Self::new(artifact, stop.clone(), shape, sandbox, Variation::NONE, &silent())?;
+        let (mut state, connector) =
+            Self::new(artifact, stop.clone(), shape, sandbox, Variation::NONE, stack, &silent())?;
         state.rule = Rule::Beyond(stop);
         state.connector = Some(connector.clone());
-        state.dead_stack = dead_stack;
         Ok((state, connector))
     }
 
@@ -290,11 +295,11 @@ impl HostView for Watched {
     }
 }
 
-/// The guest passes its stop point: what is dead on its stack is cleared, as it is in the snapshot.
+/// The guest passes its stop point: what is dead in its memory is cleared, as it is in the snapshot. What it gets from
+/// its allocator later, and copies before it has filled it, is the same in both then.
 fn begin(caller: &mut Caller<'_, Watched>) -> wasmtime::Result<()> {
-    if let Some(stack) = caller.data().dead_stack {
-        capture::clear_stack(caller, stack)?;
-    }
+    let stack = caller.data().stack;
+    capture::clear(caller, stack)?;
     caller.data().has_begun.store(true, Ordering::Relaxed);
     Ok(())
 }
@@ -340,13 +345,21 @@ fn read(caller: &mut Caller<'_, Watched>) -> Result<Stopped, FreezeError> {
         return Err(state(Unfreezable::HalfRead));
     }
     let is_polling = POLLS.contains(&called.name.as_str());
+    // The frozen program must hold in its first call exactly what was captured: nothing is cleared in that.
+    let cleared = match (&caller.data().rule, phase) {
+        (Rule::Until(_), Phase::Entered) => {
+            let stack = caller.data().stack;
+            capture::clear(caller, stack).map_err(|error| state(Unfreezable::Debugger(error)))?
+        }
+        _ => Cleared::default(),
+    };
     let capture = capture(caller, shape, phase, import, &arguments).map_err(state)?;
     let realtime = caller.data().realtime;
     let host = caller.data_mut().host.freeze();
     let host = host.map_err(|objections| FreezeError::Host { stopped_in: stopped_in.clone(), objections })?;
     let host = if is_polling { host.while_polling(realtime) } else { host };
     let random_position = caller.data_mut().host.random_position();
-    Ok(Stopped { capture, host, random_position, stopped_in })
+    Ok(Stopped { capture, cleared, host, random_position, stopped_in })
 }
 
 impl Guarded for Watched {

@@ -3,27 +3,35 @@
 //! Wizer's own reader panics when one of them traps. One does if a memory has reached its declared maximum: it needs a
 //! page more, to pass on pointer and length.
 
+use std::collections::BTreeMap;
+
 use wasmtime::{
     Store,
     component::{Instance, Lift, WasmList},
 };
 use wasmtime_wizer::ComponentInstanceState;
 
+use crate::cleared::{self, Cleared};
+
 /// A component whose state is read; the first failure is kept, and what was read after it is void.
 pub(super) struct Access<'a, T: 'static> {
     store: &'a mut Store<T>,
     instance: Instance,
     failure: Option<wasmtime::Error>,
+    /// What was dead in each memory, by the function which shows it. Wizer looks at a memory several times.
+    cleared: BTreeMap<String, Cleared>,
 }
 
 impl<'a, T: Send> Access<'a, T> {
     pub(super) fn new(store: &'a mut Store<T>, instance: Instance) -> Self {
-        Self { store, instance, failure: None }
+        Self { store, instance, failure: None, cleared: BTreeMap::new() }
     }
 
-    /// Tells whether everything could be read.
-    pub(super) fn finish(self) -> wasmtime::Result<()> {
-        self.failure.map_or(Ok(()), Err)
+    /// Tells whether everything could be read, and what of it was dead.
+    pub(super) fn finish(self) -> wasmtime::Result<Cleared> {
+        let mut all = Cleared::default();
+        self.cleared.into_values().for_each(|cleared| all += cleared);
+        self.failure.map_or(Ok(all), Err)
     }
 
     async fn call<R: Lift + 'static>(&mut self, instance: &str, function: &str) -> wasmtime::Result<R> {
@@ -48,7 +56,12 @@ impl<'a, T: Send> Access<'a, T> {
 impl<T: Send> ComponentInstanceState for Access<'_, T> {
     async fn call_func_ret_list_u8(&mut self, instance: &str, func: &str, contents: impl FnOnce(&[u8]) + Send) {
         match self.call::<WasmList<u8>>(instance, func).await {
-            Ok(list) => contents(list.as_le_slice(&*self.store)),
+            Ok(list) => {
+                // It is the whole memory, from address 0 on. Where its stack is, nobody tells.
+                let mut memory = list.as_le_slice(&*self.store).to_vec();
+                self.cleared.insert(func.to_owned(), cleared::clear(&mut memory, 0));
+                contents(&memory);
+            }
             Err(error) => {
                 // Wizer counts the memories it is shown.
                 contents(&[]);

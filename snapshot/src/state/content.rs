@@ -103,10 +103,10 @@ impl<'a> Content<'a> {
         Run { offset: range.start, bytes }
     }
 
-    /// Whether `bytes` hold it, from `start` on.
-    pub(crate) fn is_that_of(&self, bytes: &[u8], start: u64) -> bool {
-        let mut at = index(start);
-        self.parts(start..length(bytes)).into_iter().all(|(length, part)| {
+    /// Whether `bytes` hold it.
+    pub(crate) fn is_that_of(&self, bytes: &[u8]) -> bool {
+        let mut at = 0_usize;
+        self.parts(0..length(bytes)).into_iter().all(|(length, part)| {
             let Some(held) = bytes.get(at..at.saturating_add(index(length))) else { return false };
             at += held.len();
             part.map_or_else(|| held.iter().all(|byte| *byte == 0), |part| part == held)
@@ -218,16 +218,17 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_compared_from_a_place_on() {
+    fn bytes_are_compared() {
         let mut content = Content::default();
         content.write(4, b"abc");
         content.write(10, b"x");
         let mut bytes = dense(&content, 16);
-        assert!(content.is_that_of(&bytes, 0) && content.is_that_of(&bytes, 5) && content.is_that_of(&bytes, 16));
-        bytes[2] = 1;
-        assert!(!content.is_that_of(&bytes, 0) && content.is_that_of(&bytes, 3));
-        bytes[12] = 1;
-        assert!(!content.is_that_of(&bytes, 5));
+        assert!(content.is_that_of(&bytes));
+        for place in [2, 5, 12] {
+            bytes[place] ^= 1;
+            assert!(!content.is_that_of(&bytes));
+            bytes[place] ^= 1;
+        }
     }
 
     #[test]
