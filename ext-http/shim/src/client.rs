@@ -89,6 +89,8 @@ impl Client {
             Mode::Ended => return Ok(bytes.len()),
             _ => {}
         }
+        // First what is there: if that leaves no room, the host takes no more, and can be waited for.
+        self.advance(around);
         let taken = match &mut self.tunnel {
             Some(tunnel) if tunnel.has_room() => {
                 let received = tunnel.receive(bytes, around.codecs);

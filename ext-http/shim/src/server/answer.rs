@@ -61,19 +61,31 @@ impl Answer {
         if self.is_whole() || bytes.is_empty() {
             return Ok(bytes.len());
         }
+        // First what is there: if that leaves no room, the host takes no more, and can be waited for.
+        self.advance();
+        if self.is_whole() {
+            return Ok(bytes.len());
+        }
         let taken = self.input.push_up_to_limit(bytes);
         self.advance();
         if taken == 0 { Err(Errno::Again) } else { Ok(taken) }
     }
 
+    /// Goes on until there is nothing left to pass on, or the host takes no more: for that alone it can be waited.
     pub(super) fn advance(&mut self) {
-        while self.step() {}
-        if let Some(sink) = &mut self.sink
-            && (sink.advance().is_err() || sink.is_finished())
-        {
-            // Either all is done, or the client has gone and wants none of it.
-            self.sink = None;
-            self.become_whole();
+        loop {
+            while self.step() {}
+            let Some(sink) = &mut self.sink else { return };
+            let room = sink.room();
+            if sink.advance().is_err() || sink.is_finished() {
+                // Either all is done, or the client has gone and wants none of it.
+                self.sink = None;
+                self.become_whole();
+                return;
+            }
+            if self.input.is_empty() || sink.room() == room {
+                return;
+            }
         }
     }
 
