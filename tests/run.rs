@@ -272,7 +272,7 @@ fn a_command_component_is_run() {
     folder.run(["run", "ok.wat"]).succeeds();
     folder.run(["run", "error.wat"]).fails(1, []);
     folder.run(["run", "trap.wat"]).fails(134, ["trapped"]);
-    folder.run(["run", "--allow-outbound=*://*:*", "ok.wat"]).fails(2, ["no network"]);
+    folder.run(["run", "--allow-inbound=127.0.0.1:0", "ok.wat"]).fails(2, ["`--allow-inbound`", "`prewasm serve`"]);
 }
 
 #[test]
