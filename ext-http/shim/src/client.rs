@@ -83,6 +83,10 @@ impl Client {
     }
 
     pub(crate) fn try_send(&mut self, bytes: &[u8], around: &mut Surroundings<'_>) -> Result<usize, Errno> {
+        // Before anything is refused: the host may have made room since.
+        if self.room() == 0 {
+            self.advance(around);
+        }
         match self.mode {
             Mode::Failed { errno, .. } => return Err(errno),
             _ if self.is_write_shut => return Err(Errno::Pipe),

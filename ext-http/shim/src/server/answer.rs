@@ -61,13 +61,36 @@ impl Answer {
         if self.is_whole() || bytes.is_empty() {
             return Ok(bytes.len());
         }
+        // Before anything is refused: the host may have made room since.
+        self.advance();
+        if self.is_whole() {
+            return Ok(bytes.len());
+        }
         let taken = self.input.push_up_to_limit(bytes);
         self.advance();
         if taken == 0 { Err(Errno::Again) } else { Ok(taken) }
     }
 
+    /// Moves what can be moved. The host may take something at any moment: bytes stay in the input only if, after it was
+    /// asked, there was no room behind them; so there is something to wait for.
     pub(super) fn advance(&mut self) {
-        while self.step() {}
+        loop {
+            self.advance_sink();
+            let mut has_moved = false;
+            while self.step() {
+                has_moved = true;
+            }
+            if self.is_whole() {
+                // Perhaps just now.
+                return self.advance_sink();
+            }
+            if !has_moved {
+                return;
+            }
+        }
+    }
+
+    fn advance_sink(&mut self) {
         if let Some(sink) = &mut self.sink
             && (sink.advance().is_err() || sink.is_finished())
         {
