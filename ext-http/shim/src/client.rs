@@ -83,14 +83,16 @@ impl Client {
     }
 
     pub(crate) fn try_send(&mut self, bytes: &[u8], around: &mut Surroundings<'_>) -> Result<usize, Errno> {
+        // Before anything is refused: the host may have made room since.
+        if self.room() == 0 {
+            self.advance(around);
+        }
         match self.mode {
             Mode::Failed { errno, .. } => return Err(errno),
             _ if self.is_write_shut => return Err(Errno::Pipe),
             Mode::Ended => return Ok(bytes.len()),
             _ => {}
         }
-        // First what is there: if that leaves no room, the host takes no more, and can be waited for.
-        self.advance(around);
         let taken = match &mut self.tunnel {
             Some(tunnel) if tunnel.has_room() => {
                 let received = tunnel.receive(bytes, around.codecs);

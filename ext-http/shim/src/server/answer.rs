@@ -61,7 +61,7 @@ impl Answer {
         if self.is_whole() || bytes.is_empty() {
             return Ok(bytes.len());
         }
-        // First what is there: if that leaves no room, the host takes no more, and can be waited for.
+        // Before anything is refused: the host may have made room since.
         self.advance();
         if self.is_whole() {
             return Ok(bytes.len());
@@ -71,21 +71,32 @@ impl Answer {
         if taken == 0 { Err(Errno::Again) } else { Ok(taken) }
     }
 
-    /// Goes on until there is nothing left to pass on, or the host takes no more: for that alone it can be waited.
+    /// Moves what can be moved. The host may take something at any moment: bytes stay in the input only if, after it was
+    /// asked, there was no room behind them; so there is something to wait for.
     pub(super) fn advance(&mut self) {
         loop {
-            while self.step() {}
-            let Some(sink) = &mut self.sink else { return };
-            let room = sink.room();
-            if sink.advance().is_err() || sink.is_finished() {
-                // Either all is done, or the client has gone and wants none of it.
-                self.sink = None;
-                self.become_whole();
+            self.advance_sink();
+            let mut has_moved = false;
+            while self.step() {
+                has_moved = true;
+            }
+            if self.is_whole() {
+                // Perhaps just now.
+                return self.advance_sink();
+            }
+            if !has_moved {
                 return;
             }
-            if self.input.is_empty() || sink.room() == room {
-                return;
-            }
+        }
+    }
+
+    fn advance_sink(&mut self) {
+        if let Some(sink) = &mut self.sink
+            && (sink.advance().is_err() || sink.is_finished())
+        {
+            // Either all is done, or the client has gone and wants none of it.
+            self.sink = None;
+            self.become_whole();
         }
     }
 

@@ -146,10 +146,10 @@ impl Request {
     fn spell_head(&mut self, whole: Option<u64>) {
         let State::Gathering(head, gathered) = &mut self.state else { return };
         let is_length_given = head.fields.first("content-length").is_some();
-        let may_have_body = matches!(head.method.as_str(), "POST" | "PUT" | "PATCH");
         let is_chunked = !is_length_given && whole.is_none();
         match whole {
-            Some(length) if !is_length_given && (length > 0 || may_have_body) => {
+            // None is told of a body that the client has not announced: there are programs which then wait for it.
+            Some(length) if !is_length_given && length > 0 => {
                 head.fields.push("content-length", fields::decimal(length).as_bytes());
             }
             None if is_chunked => head.fields.push("transfer-encoding", b"chunked"),
