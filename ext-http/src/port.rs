@@ -104,10 +104,10 @@ fn list(objections: &[Objection]) -> String {
 /// [`PortError`]; nothing has run then, and nothing was written.
 pub fn port(artifact: &Artifact, options: &PortOptions) -> Result<Ported, PortError> {
     let origin = artifact.origin();
-    let plan = plan(artifact, options)
-        .map_err(|objections| PortError::Rejected { origin: origin.to_owned(), objections })?;
-    let linked = link::link(artifact.bytes(), &plan)
-        .map_err(|source| PortError::Link { origin: origin.to_owned(), source })?;
+    let plan =
+        plan(artifact, options).map_err(|objections| PortError::Rejected { origin: origin.to_owned(), objections })?;
+    let linked =
+        link::link(artifact.bytes(), &plan).map_err(|source| PortError::Link { origin: origin.to_owned(), source })?;
     let encode = |what: &str, component: Result<Vec<u8>, encode::EncodeError>| {
         component.map_err(|source| PortError::Encode { what: what.to_owned(), source })
     };

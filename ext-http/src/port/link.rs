@@ -447,3 +447,6 @@ fn exported(module: &Module<'_>, name: &str) -> Result<u32, LinkError> {
 fn count<T>(items: &[T]) -> u32 {
     u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

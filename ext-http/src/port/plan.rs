@@ -162,9 +162,8 @@ pub fn plan(artifact: &Artifact, options: &PortOptions) -> Result<Plan, Vec<Obje
         Call::Wasi(WasiCall::ClockTimeGet) => frozen.is_some(),
         Call::Wasi(_) | Call::File(_) => false,
     };
-    let needs_shim = world.is_handler()
-        || has_sockets
-        || calls.iter().any(|call| matches!(call, Call::Plugin(_) | Call::Codec(_)));
+    let needs_shim =
+        world.is_handler() || has_sockets || calls.iter().any(|call| matches!(call, Call::Plugin(_) | Call::Codec(_)));
     let shim = if options.with_sockets { Shim::HttpAndSockets } else { Shim::Http };
     Ok(Plan {
         world,
@@ -247,9 +246,8 @@ fn memory_objection(module: &Module<'_>, imports: &[Import]) -> Option<Objection
 
 /// A program that waits for datagrams is no client, and nothing in `wasi:http` is like it.
 fn datagram_objection(kind: Kind, calls: &[Call]) -> Option<Objection> {
-    let makes = |wanted: &[SocketCall]| {
-        calls.iter().any(|call| matches!(call, Call::Socket(call) if wanted.contains(call)))
-    };
+    let makes =
+        |wanted: &[SocketCall]| calls.iter().any(|call| matches!(call, Call::Socket(call) if wanted.contains(call)));
     let waits = makes(&[SocketCall::RecvFromV1, SocketCall::RecvFromV2]) && makes(&[SocketCall::Bind]);
     (kind != Kind::SocketServer && waits).then_some(Objection::Impossible {
         what: "it is a server of datagrams (UDP): it imports `sock_bind` and `sock_recv_from`, and never listens",
@@ -287,9 +285,8 @@ fn notes(calls: &[Call], world: World, options: &PortOptions) -> Vec<&'static st
     let opens_files = has(|call| matches!(call, Call::File(FileCall::PathOpen)));
     let takes_arguments = has(|call| matches!(call, Call::Wasi(WasiCall::ArgsGet)));
     let calls_out = has(|call| matches!(call, Call::Socket(SocketCall::Connect)));
-    let datagrams = has(|call| {
-        matches!(call, Call::Socket(SocketCall::RecvFromV1 | SocketCall::RecvFromV2 | SocketCall::SendTo))
-    });
+    let datagrams =
+        has(|call| matches!(call, Call::Socket(SocketCall::RecvFromV1 | SocketCall::RecvFromV2 | SocketCall::SendTo)));
     let lines = [
         (world.is_handler(), "each request starts the program anew: what it keeps in memory ends with its answer"),
         (

@@ -48,10 +48,7 @@ impl Setup {
             steps.push(Step::Options(HOST_HEADER));
         }
         if let Some(host) = frozen {
-            steps.push(Step::Clock {
-                monotonic: host.monotonic(),
-                polling_since: host.polling_since().unwrap_or(0),
-            });
+            steps.push(Step::Clock { monotonic: host.monotonic(), polling_since: host.polling_since().unwrap_or(0) });
             steps.extend(host.sockets().iter().map(socket));
             steps.extend(host.closed_stdio().iter().copied().map(Step::Close));
             steps.extend(host.reseed().iter().copied().map(Step::Reseed));

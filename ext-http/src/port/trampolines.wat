@@ -226,7 +226,7 @@
     ;; Twice, or more than there is room for: not what the shim does.
     (if (i32.gt_u (local.get $size) (global.get $list_room)) (then (unreachable)))
     (if (i32.eq (global.get $list_room) (i32.const -1)) (then (unreachable)))
-    (global.set $list_room (local.get $size))
+    (global.set $list_room (i32.const -1))
     (global.get $list))
 
   ;; Whether 16 bytes at $at and the $length bytes at $from have none in common.
@@ -288,7 +288,7 @@
 
   ;; ---- Sending and receiving ----
 
-  ;; The first part that is not empty: its address, or 0.
+  ;; The first part that is not empty: its address, or -1, where none can be.
   (func $first_part (param $parts i32) (param $count i32) (result i32)
     (block $none
       (loop $next
@@ -297,14 +297,15 @@
         (local.set $parts (i32.add (local.get $parts) (i32.const 8)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
         (br $next)))
-    (i32.const 0))
+    (i32.const -1))
 
   ;; Into one part: less than there is room for is legal.
   (func $receive (param $fd i32) (param $parts i32) (param $count i32) (param $flags i32) (param $length_out i32)
     (result i32)
     (local $part i32) (local $to i32) (local $room i32) (local $value i32)
+    (if (i32.gt_u (local.get $count) (i32.const 1024)) (then (return (i32.const 28)))) ;; INVAL
     (local.set $part (call $first_part (local.get $parts) (local.get $count)))
-    (if (local.get $part) (then
+    (if (i32.ne (local.get $part) (i32.const -1)) (then
       (local.set $to (i32.load align=1 (local.get $part)))
       (local.set $room (i32.load offset=4 align=1 (local.get $part)))
       ;; A list is copied as a whole before it gets here, so it has an end.
@@ -320,10 +321,11 @@
   (func $transmit (param $fd i32) (param $parts i32) (param $count i32) (param $flags i32) (param $length_out i32)
     (result i32)
     (local $part i32) (local $from i32) (local $left i32) (local $chunk i32) (local $value i32) (local $sent i32)
+    (if (i32.gt_u (local.get $count) (i32.const 1024)) (then (return (i32.const 28)))) ;; INVAL
     (block $done
       (loop $next_part
         (local.set $part (call $first_part (local.get $parts) (local.get $count)))
-        (if (local.get $part) (then
+        (if (i32.ne (local.get $part) (i32.const -1)) (then
           (local.set $from (i32.load align=1 (local.get $part)))
           (local.set $left (i32.load offset=4 align=1 (local.get $part)))))
         (loop $next_chunk
@@ -340,11 +342,12 @@
           (local.set $from (i32.add (local.get $from) (local.get $chunk)))
           (local.set $left (i32.sub (local.get $left) (local.get $chunk)))
           (br_if $next_chunk (local.get $left)))
-        (br_if $done (i32.eqz (local.get $part)))
+        (br_if $done (i32.eq (local.get $part) (i32.const -1)))
         (local.set $count (i32.sub (local.get $count)
           (i32.add (i32.shr_u (i32.sub (local.get $part) (local.get $parts)) (i32.const 3)) (i32.const 1))))
         (local.set $parts (i32.add (local.get $part) (i32.const 8)))
-        (br_if $next_part (call $first_part (local.get $parts) (local.get $count)))))
+        (br_if $next_part
+          (i32.ne (call $first_part (local.get $parts) (local.get $count)) (i32.const -1)))))
     (i32.store align=1 (local.get $length_out) (local.get $sent))
     (i32.const 0))
 
@@ -673,13 +676,13 @@
   (func (export "poll_oneoff")
     (param $subscriptions i32) (param $events i32) (param $count i32) (param $count_out i32) (result i32)
     (local $value i32)
+    ;; More than any program has descriptors; and sizes below do not overflow.
+    (if (i32.gt_u (local.get $count) (i32.const 0x1000)) (then (return (i32.const 28)))) ;; INVAL
     (if (i32.eqz (i32.or
       (global.get $is_frozen)
       (call $names_a_socket (local.get $subscriptions) (local.get $count))))
       (then (return (call $p1_poll_oneoff
         (local.get $subscriptions) (local.get $events) (local.get $count) (local.get $count_out)))))
-    ;; More than any program has descriptors; and sizes below do not overflow.
-    (if (i32.gt_u (local.get $count) (i32.const 0x1000)) (then (return (i32.const 28)))) ;; INVAL
     (call $poll (local.get $subscriptions) (i32.mul (local.get $count) (i32.const 48))
       (call $borrow
         (local.get $events) (i32.mul (local.get $count) (i32.const 32))

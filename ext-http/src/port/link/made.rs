@@ -7,10 +7,7 @@ use crate::port::setup::{Setup, Step};
 
 /// Calls the trampolines which tell the shim what was decided, and give a frozen program its host back. `callee` gives
 /// the index of a trampoline.
-pub(super) fn setup(
-    setup: &Setup,
-    callee: impl Fn(&str) -> Result<u32, LinkError>,
-) -> Result<Function, LinkError> {
+pub(super) fn setup(setup: &Setup, callee: impl Fn(&str) -> Result<u32, LinkError>) -> Result<Function, LinkError> {
     let mut function = Function::new([]);
     for step in setup.steps() {
         let call = Instruction::Call(callee(step.callee())?);

@@ -58,7 +58,11 @@ impl<'a> Recycling<'a> {
     }
 
     /// Segments of elements once more, behind the program's.
-    pub(super) fn elements(&self, section: &mut ElementSection, translation: &mut Translation) -> Result<(), LinkError> {
+    pub(super) fn elements(
+        &self,
+        section: &mut ElementSection,
+        translation: &mut Translation,
+    ) -> Result<(), LinkError> {
         for element in &self.elements {
             let elements = translation.element_items(element.items.clone())?;
             section.segment(ElementSegment { mode: ElementMode::Passive, elements });

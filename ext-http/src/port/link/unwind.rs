@@ -133,4 +133,3 @@ fn zero(ty: wasm_encoder::ValType) -> Instruction<'static> {
         ValType::Ref(reference) => Instruction::RefNull(reference.heap_type),
     }
 }
-
