@@ -29,13 +29,6 @@ pub(super) struct Outcome {
     pub(super) calls: Vec<Call>,
 }
 
-impl Outcome {
-    /// The calls by name, without those around each request.
-    pub(super) fn names(&self) -> Vec<&str> {
-        self.calls.iter().map(|call| call.name.as_str()).collect()
-    }
-}
-
 fn driven() -> impl Iterator<Item = &'static Entry> {
     let is_hook = |entry: &&Entry| ["sched_yield", "clock_res_get", "proc_raise"].contains(&entry.name);
     TABLE.iter().filter(move |entry| !is_hook(entry))

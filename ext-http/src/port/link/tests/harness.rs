@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use prewasm_artifact::Artifact;
-use wasmtime::{Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory, Module, Result, Store, Val, bail};
+use wasmtime::{Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory, Module, Result, Store, Val};
 
 use crate::port::{
     PortOptions,
@@ -32,8 +32,12 @@ pub(super) enum Answer {
     Error(u32),
     /// Success of preview 1, which stores this.
     Store(i64, Vec<u8>),
-    Trap,
+    /// The adapter takes a page for itself, and writes to all of it.
+    AdapterPage,
 }
+
+/// What the adapter writes.
+pub(super) const ADAPTER: u8 = 0xa5;
 
 /// The host.
 pub(super) struct Host {
@@ -124,7 +128,11 @@ fn host_function(store: &mut Store<Host>, name: String, ty: FuncType) -> Extern 
         let host = caller.data_mut();
         host.calls.push(call.clone());
         let value = match ((host.answer)(&call), area) {
-            (Answer::Trap, _) => bail!("the host traps"),
+            (Answer::AdapterPage, _) => {
+                let at = adapter_page(&mut caller)?;
+                memory(&mut caller).write(&mut caller, at, &[ADAPTER; 0x10000])?;
+                0
+            }
             (Answer::Store(at, bytes), _) => {
                 memory(&mut caller).write(&mut caller, usize::try_from(at)?, &bytes)?;
                 0
@@ -198,6 +206,12 @@ fn lower(caller: &mut Caller<'_, Host>, area: usize, answer: Answer, is_plain: b
     Ok(())
 }
 
+fn adapter_page(caller: &mut Caller<'_, Host>) -> Result<usize> {
+    let allocate = caller.get_export("cabi_realloc_adapter").and_then(Extern::into_func).expect("an export");
+    let allocate = allocate.typed::<(i32, i32, i32, i32), u32>(&mut *caller)?;
+    Ok(allocate.call(caller, (0, 0, 8, 0x10000))? as usize)
+}
+
 fn memory(caller: &mut Caller<'_, Host>) -> Memory {
     caller.get_export("memory").and_then(Extern::into_memory).expect("an export")
 }
@@ -207,13 +221,6 @@ impl Running {
     pub(super) fn handle(&mut self) -> Result<()> {
         let handle = self.instance.get_typed_func::<(i32, i32), ()>(&mut self.store, HANDLER)?;
         handle.call(&mut self.store, (1, 2))
-    }
-
-    /// What the adapter does when it needs a page.
-    pub(super) fn adapter_page(&mut self) -> i32 {
-        let allocate =
-            self.instance.get_typed_func::<(i32, i32, i32, i32), i32>(&mut self.store, "cabi_realloc_adapter");
-        allocate.expect("an export").call(&mut self.store, (0, 0, 8, 0x10000)).expect("there is a page")
     }
 
     pub(super) fn memory(&mut self) -> &mut [u8] {
