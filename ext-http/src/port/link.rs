@@ -21,9 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{
     CodeSection, DataCountSection, ElementSection, ExportKind, ExportSection, FunctionSection, GlobalSection,
-    MemorySection, NameMap, NameSection, StartSection, TableSection, TagSection, TypeSection, reencode::Reencode as _,
+    MemorySection, NameMap, NameSection, TableSection, TagSection, TypeSection, reencode::Reencode as _,
 };
-use wasmparser::{BinaryReaderError, KnownCustom, Name, Operator, TypeRef};
+use wasmparser::{BinaryReaderError, KnownCustom, Name, Operator};
 
 use self::{recycle::Recycling, translate::Translation, unwind::Unwinding};
 use super::{
@@ -33,10 +33,27 @@ use super::{
 
 /// The trampolines, in the text format.
 const TRAMPOLINES: &str = include_str!("trampolines.wat");
-/// What the adapter adds to a program's memory: a page for its state, and one for its stack.
+/// Pages for the adapter, behind the program's: one for its state, and one for its stack.
 const ADAPTER_PAGES: u64 = 2;
+/// The size of a page.
+const PAGE: u64 = 1 << 16;
 /// The end of a memory with 32-bit addresses.
 const MAX_PAGES: u64 = 1 << 16;
+/// How the names of custom sections begin which tell offsets in the code, would be taken for the component's own, or are
+/// used up.
+const DROPPED: [&str; 9] = [
+    ".debug_",
+    "component-type",
+    "dylink",
+    "external_debug_info",
+    "linking",
+    "metadata.code.",
+    "prewasm.frozen",
+    "reloc.",
+    "sourceMappingURL",
+];
+/// What the trampolines import from the linker.
+const MADE: [&str; 8] = ["run", "setup", "restore", "pages", "seen", "behind", "limit", "area"];
 
 /// The program could not be linked: what `plan` has not foreseen is a fault of ours.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +64,14 @@ pub enum LinkError {
     /// A part of the program could not be written.
     #[error("a part of the program cannot be written")]
     Write(#[from] wasm_encoder::reencode::Error),
+    /// There is no place for what is added to the memory.
+    #[error("its memory of {pages} pages leaves no room for {added} more")]
+    MemoryFull {
+        /// What it starts with.
+        pages: u64,
+        /// What the adapter needs, and an instance to start again.
+        added: u64,
+    },
     /// The trampolines are not what they should be.
     #[error("the trampolines cannot be used: {0}; this is a bug")]
     Trampolines(String),
@@ -60,51 +85,71 @@ pub(super) fn link(program: &[u8], plan: &Plan) -> Result<Vec<u8>, LinkError> {
     Linker::new(&program, &trampolines, plan)?.write()
 }
 
-/// Who a function of the output comes from.
+/// What comes from where.
 struct Linker<'a> {
     program: &'a Module<'a>,
     trampolines: &'a Module<'a>,
     plan: &'a Plan,
+    /// Of functions; the program's own come first.
     imports: Vec<wasmparser::Import<'a>>,
+    own_imports: usize,
     /// The trampolines' functions that are copied, by their index there.
     copied: Vec<u32>,
     /// From indices in the program, and in the trampolines.
     of_program: Translation,
     of_trampolines: Translation,
     recycling: Option<Recycling<'a>>,
+    layout: Layout,
+    /// The global which tells that the program is being left.
+    unwinding: u32,
 }
 
-/// Functions which are made for the program, by their index in the output.
+/// Pages of memory: the program's, the adapter's, those for what is unpacked, and those which the program grows by.
 #[derive(Clone, Copy)]
-struct Made {
-    setup: u32,
-    restore: u32,
-    pages: u32,
+struct Layout {
+    pages: u64,
+    /// An address.
+    scratch: u64,
+    behind: u64,
+    limit: u64,
+    /// How many the program sees before it grows memory.
+    seen: u64,
+}
+
+impl Layout {
+    fn of(program: &Module<'_>, scratch_pages: u64) -> Result<Self, LinkError> {
+        let memory = program.memories[0];
+        // One page at least, for the area of the trampolines. Nothing is unpacked while they use it.
+        let (pages, added) = (memory.initial, ADAPTER_PAGES + scratch_pages.max(1));
+        let behind = pages + added;
+        if behind > MAX_PAGES {
+            return Err(LinkError::MemoryFull { pages, added });
+        }
+        let limit = memory.maximum.map_or(MAX_PAGES, |maximum| (maximum + added).min(MAX_PAGES));
+        // Go's runtime takes memory for contiguous from what it finds at first, which it does not use itself.
+        let seen = if program.is_go() { behind } else { pages };
+        Ok(Self { pages, scratch: (pages + ADAPTER_PAGES) * PAGE, behind, limit, seen })
+    }
 }
 
 impl<'a> Linker<'a> {
     fn new(program: &'a Module<'a>, trampolines: &'a Module<'a>, plan: &'a Plan) -> Result<Self, LinkError> {
         let replaced = replaced(trampolines, plan)?;
-        let live = live(program, trampolines, plan, &replaced)?;
+        let live = live(trampolines, plan, &replaced)?;
         let mut of_program = vec![u32::MAX; program.functions.len()];
         let mut of_trampolines = vec![u32::MAX; trampolines.functions.len()];
         let mut imports: Vec<wasmparser::Import<'a>> = Vec::new();
 
         for (index, import) in (0..).zip(program.function_imports()) {
             if !replaced.contains_key(&index) {
-                of_program[index as usize] = count(&imports);
-                imports.push(*import);
+                of_program[index as usize] = place_of(&mut imports, import);
             }
         }
-        let is_made = |import: &wasmparser::Import<'_>| ["linker", "program"].contains(&import.module);
+        let own_imports = imports.len();
+        let is_made = |import: &wasmparser::Import<'_>| import.module == "linker";
         for (index, import) in (0..).zip(trampolines.function_imports()) {
-            if !live.contains(&index) || is_made(import) {
-                continue;
-            }
-            let known = imports.iter().position(|known| (known.module, known.name) == (import.module, import.name));
-            of_trampolines[index as usize] = known.map_or_else(|| count(&imports), |known| count(&imports[..known]));
-            if known.is_none() {
-                imports.push(*import);
+            if live.contains(&index) && !is_made(import) {
+                of_trampolines[index as usize] = place_of(&mut imports, import);
             }
         }
 
@@ -120,42 +165,40 @@ impl<'a> Linker<'a> {
         for index in &copied {
             of_trampolines[*index as usize] = place();
         }
-        let made = Made { setup: place(), restore: place(), pages: place() };
+        let made = MADE.map(|name| (name, place()));
         for (import, trampoline) in &replaced {
             of_program[*import as usize] = of_trampolines[*trampoline as usize];
         }
         for (index, import) in trampolines.function_imports().enumerate().filter(|(_, import)| is_made(import)) {
-            of_trampolines[index] = match import.name {
-                "setup" => made.setup,
-                "restore" => made.restore,
-                "pages" => made.pages,
-                name => of_program[exported(program, name)? as usize],
-            };
+            let found = made.iter().find(|(name, _)| *name == import.name);
+            of_trampolines[index] = found.ok_or_else(|| missing(import.name))?.1;
         }
         let unwinding = match plan.world {
             World::Proxy | World::ProxyCli => Some(Unwinding::of(program, leaves(trampolines, &replaced))?),
             World::Command => None,
         };
         let globals = count(&program.globals);
-        let global = |name| {
-            let index = trampolines.exported_global(name);
-            index.ok_or_else(|| LinkError::Trampolines(format!("there is no global `{name}`")))
-        };
+        let global = trampolines.exported_global("unwinding").ok_or_else(|| missing("unwinding"))? + globals;
         let function = |name| Ok::<_, LinkError>(of_trampolines[exported(trampolines, name)? as usize]);
         let of_program = Translation::of_program(
             of_program,
             (function("memory.size")?, function("memory.grow")?),
-            unwinding.map(|unwinding| Ok::<_, LinkError>((unwinding, global("unwinding")? + globals))).transpose()?,
+            unwinding.map(|unwinding| (unwinding, global)),
         );
+        let recycling = plan.world.is_handler().then(|| Recycling::of(program)).transpose()?;
+        let layout = Layout::of(program, recycling.as_ref().map_or(0, Recycling::scratch_pages))?;
         Ok(Self {
             program,
             trampolines,
             plan,
             imports,
+            own_imports,
             copied,
             of_program,
             of_trampolines: Translation::of_trampolines(of_trampolines, count(&program.types), globals),
-            recycling: (plan.world != World::Command).then(|| Recycling::of(program)).transpose()?,
+            recycling,
+            layout,
+            unwinding: global,
         })
     }
 
@@ -166,9 +209,6 @@ impl<'a> Linker<'a> {
         module.section(&self.functions()?);
         self.tables_to_globals(&mut module)?;
         module.section(&self.exports()?);
-        if let Some(start) = self.program.start {
-            module.section(&StartSection { function_index: self.of_program.function_index(start)? });
-        }
         self.elements_to_data(&mut module)?;
         self.custom_sections(&mut module)?;
         Ok(module.finish())
@@ -186,17 +226,10 @@ impl<'a> Linker<'a> {
     }
 
     fn imports(&mut self) -> Result<wasm_encoder::ImportSection, LinkError> {
-        let own = self.program.function_imports().count();
-        let kept = self.imports.len().min(own);
         let mut section = wasm_encoder::ImportSection::new();
         for (index, import) in self.imports.iter().enumerate() {
-            // The program's come first.
-            let is_own = index < kept && self.program.imports.contains(import);
-            let translation = if is_own { &mut self.of_program } else { &mut self.of_trampolines };
+            let translation = if index < self.own_imports { &mut self.of_program } else { &mut self.of_trampolines };
             section.import(import.module, import.name, translation.entity_type(import.ty)?);
-        }
-        for import in self.program.imports.iter().filter(|import| !matches!(import.ty, TypeRef::Func(_))) {
-            section.import(import.module, import.name, self.of_program.entity_type(import.ty)?);
         }
         Ok(section)
     }
@@ -213,9 +246,9 @@ impl<'a> Linker<'a> {
         let ty = |name: &str| {
             let import = self.trampolines.function_imports().position(|import| import.name == name);
             let ty = import.and_then(|index| self.trampolines.functions.get(index));
-            ty.map(|ty| ty + base).ok_or_else(|| LinkError::Trampolines(format!("there is no import `{name}`")))
+            ty.map(|ty| ty + base).ok_or_else(|| missing(name))
         };
-        for name in ["setup", "restore", "pages"] {
+        for name in MADE {
             functions.function(ty(name)?);
         }
         Ok(functions)
@@ -229,9 +262,8 @@ impl<'a> Linker<'a> {
         let mut memories = MemorySection::new();
         for memory in &self.program.memories {
             let mut memory = *memory;
-            // The adapter's pages, and ours, are none of the program's.
-            let scratch = self.recycling.as_ref().map_or(0, Recycling::scratch_pages) as u64;
-            memory.maximum = memory.maximum.map(|maximum| (maximum + ADAPTER_PAGES + scratch).min(MAX_PAGES));
+            memory.initial = self.layout.behind;
+            memory.maximum = memory.maximum.map(|_| self.layout.limit);
             memories.memory(self.of_program.memory_type(memory)?);
         }
         let mut tags = TagSection::new();
@@ -307,13 +339,18 @@ impl<'a> Linker<'a> {
         let callee = |name: &str| -> Result<u32, LinkError> {
             Ok(self.of_trampolines.function(exported(self.trampolines, name)?))
         };
+        let start = self.program.start.map(|start| self.of_program.function(start));
+        let entry = self.of_program.function(exported(self.program, "_start")?);
+        let Layout { pages, scratch, behind, limit, seen } = self.layout;
+        code.function(&made::run(start, entry, self.unwinding));
         code.function(&made::setup(&self.plan.setup, callee)?);
-        let unpack = (callee("unpack")?, callee("scratch")?);
         code.function(&match &self.recycling {
-            Some(recycling) => recycling.restore(unpack, &mut self.of_program)?,
+            Some(recycling) => recycling.restore(callee("unpack")?, scratch, &mut self.of_program)?,
             None => made::nothing(),
         });
-        code.function(&made::pages(self.program.memories[0].initial));
+        for number in [pages, seen, behind, limit, scratch] {
+            code.function(&made::number(number));
+        }
         Ok(code)
     }
 
@@ -326,7 +363,7 @@ impl<'a> Linker<'a> {
                         module.section(&names);
                     }
                 }
-                _ if section.name().starts_with(".debug_") => {}
+                _ if DROPPED.iter().any(|start| section.name().starts_with(start)) => {}
                 _ => {
                     module.section(&wasm_encoder::CustomSection {
                         name: section.name().into(),
@@ -408,16 +445,11 @@ fn entry_points(plan: &Plan) -> Vec<&'static str> {
 }
 
 /// The trampolines' functions which are needed, imported ones included.
-fn live(
-    program: &Module<'_>,
-    trampolines: &Module<'_>,
-    plan: &Plan,
-    replaced: &BTreeMap<u32, u32>,
-) -> Result<BTreeSet<u32>, LinkError> {
+fn live(trampolines: &Module<'_>, plan: &Plan, replaced: &BTreeMap<u32, u32>) -> Result<BTreeSet<u32>, LinkError> {
     let mut pending: Vec<_> = replaced.values().copied().collect();
     let always = ["memory.size", "memory.grow"];
-    let recycling: &[_] = if plan.world.is_handler() { &["unpack", "scratch"] } else { &[] };
-    let named = entry_points(plan).into_iter().chain(always).chain(recycling.iter().copied());
+    let recycling = plan.world.is_handler().then_some("unpack");
+    let named = entry_points(plan).into_iter().chain(always).chain(recycling);
     for name in named.chain(plan.setup.callees()) {
         pending.push(exported(trampolines, name)?);
     }
@@ -433,17 +465,32 @@ fn live(
             }
         }
     }
-    // Before anything is laid out: the program has what the trampolines ask it for.
-    exported(program, "_start")?;
     Ok(live)
 }
 
 fn exported(module: &Module<'_>, name: &str) -> Result<u32, LinkError> {
     let index = module.exported_function(name);
-    index.ok_or_else(|| LinkError::Trampolines(format!("there is no function `{name}`")))
+    index.ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> LinkError {
+    LinkError::Trampolines(format!("there is no `{name}`"))
+}
+
+/// The index of an import, which there is once only: components know imports by their names.
+fn place_of<'a>(imports: &mut Vec<wasmparser::Import<'a>>, import: &wasmparser::Import<'a>) -> u32 {
+    let known = imports.iter().position(|known| (known.module, known.name) == (import.module, import.name));
+    let place = known.unwrap_or(imports.len());
+    if known.is_none() {
+        imports.push(*import);
+    }
+    count(&imports[..place])
 }
 
 /// Index spaces have 32 bits.
 fn count<T>(items: &[T]) -> u32 {
     u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

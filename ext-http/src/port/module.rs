@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use wasmparser::{
-    BinaryReaderError, CompositeInnerType, CustomSectionReader, Data, Element, ElementItems, Export, ExternalKind,
-    FuncType, FunctionBody, Global, Import, MemoryType, Operator, Parser, Payload, Table, TagType, TypeRef,
-    TypeSectionReader,
+    BinaryReaderError, CompositeInnerType, ConstExpr, CustomSectionReader, Data, Element, ElementItems, Export,
+    ExternalKind, FuncType, FunctionBody, Global, Import, MemoryType, Operator, Parser, Payload, Table, TableInit,
+    TagType, TypeRef, TypeSectionReader,
 };
 
 /// What a valid core module consists of.
@@ -14,8 +14,9 @@ pub(super) struct Module<'a> {
     pub(super) type_section: Option<TypeSectionReader<'a>>,
     /// By index; `None` for what is no function's type.
     pub(super) types: Vec<Option<FuncType>>,
-    /// Whether a function's type may have subtypes, so that a call by type may reach a function of another.
-    pub(super) has_subtypes: bool,
+    /// Whether a call by type may reach a function whose type looks different: there are subtypes, or types which name
+    /// others.
+    pub(super) has_similar_types: bool,
     pub(super) imports: Vec<Import<'a>>,
     /// The type of each function, imported ones first.
     pub(super) functions: Vec<u32>,
@@ -48,11 +49,13 @@ impl<'a> Module<'a> {
                 self.type_section = Some(section.clone());
                 for group in section {
                     for ty in group?.into_types() {
-                        self.has_subtypes |= !ty.is_final || ty.supertype_idx.is_some();
-                        self.types.push(match ty.composite_type.inner {
+                        self.has_similar_types |= !ty.is_final || ty.supertype_idx.is_some();
+                        let function = match ty.composite_type.inner {
                             CompositeInnerType::Func(function) => Some(function),
                             _ => None,
-                        });
+                        };
+                        self.has_similar_types |= function.as_ref().is_some_and(names_a_type);
+                        self.types.push(function);
                     }
                 }
             }
@@ -109,6 +112,31 @@ impl<'a> Module<'a> {
         (self.imported_functions..).zip(&self.bodies)
     }
 
+    /// The values of globals, as far as they are wanted, of tables and of their segments.
+    pub(super) fn constants(
+        &self,
+        is_wanted: impl Fn(&Global<'a>) -> bool,
+    ) -> Result<Vec<ConstExpr<'a>>, BinaryReaderError> {
+        let mut found: Vec<_> =
+            self.globals.iter().filter(|global| is_wanted(global)).map(|global| global.init_expr.clone()).collect();
+        for table in &self.tables {
+            if let TableInit::Expr(value) = &table.init {
+                found.push(value.clone());
+            }
+        }
+        for element in &self.elements {
+            if let ElementItems::Expressions(_, values) = &element.items {
+                collect(values.clone(), &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether Go's compiler has made it.
+    pub(super) fn is_go(&self) -> bool {
+        self.customs.iter().any(|section| ["go:buildid", "go.buildid"].contains(&section.name()))
+    }
+
     /// The functions which may be called by reference: whatever a segment, a constant or an instruction names.
     pub(super) fn referenced(&self) -> Result<BTreeSet<u32>, BinaryReaderError> {
         let mut found = BTreeSet::new();
@@ -123,28 +151,23 @@ impl<'a> Module<'a> {
         for body in &self.bodies {
             add(body.get_operators_reader()?)?;
         }
-        for global in &self.globals {
-            add(global.init_expr.get_operators_reader())?;
-        }
-        for table in &self.tables {
-            if let wasmparser::TableInit::Expr(value) = &table.init {
-                add(value.get_operators_reader())?;
-            }
+        for value in self.constants(|_| true)? {
+            add(value.get_operators_reader())?;
         }
         let mut listed = Vec::new();
         for element in &self.elements {
-            match &element.items {
-                ElementItems::Functions(functions) => collect(functions.clone(), &mut listed)?,
-                ElementItems::Expressions(_, values) => {
-                    for value in values.clone() {
-                        add(value?.get_operators_reader())?;
-                    }
-                }
+            if let ElementItems::Functions(functions) = &element.items {
+                collect(functions.clone(), &mut listed)?;
             }
         }
         found.extend(listed);
         Ok(found)
     }
+}
+
+fn names_a_type(function: &FuncType) -> bool {
+    let mut types = function.params().iter().chain(function.results());
+    types.any(|ty| ty.as_reference_type().is_some_and(|ty| ty.type_index().is_some()))
 }
 
 fn collect<T>(

@@ -146,15 +146,19 @@ pub fn plan(artifact: &Artifact, options: &PortOptions) -> Result<Plan, Vec<Obje
     let (world, world_objection) = world(artifact.kind(), options);
     objections.extend(world_objection);
     objections.extend(memory_objection(&module, artifact.imports()));
+    objections.extend(start_objection(&module));
     objections.extend(datagram_objection(artifact.kind(), &calls));
     if world.is_handler() {
         objections.extend(instruction_objections(&module));
+        objections.extend(object_objection(&module));
     }
     if !objections.is_empty() {
         return Err(objections);
     }
 
-    let has_sockets = calls.iter().any(|call| matches!(call, Call::Socket(_))) || frozen.is_some();
+    // WasmEdge's name of a poll is none of the adapter's.
+    let has_epoll = artifact.imports().iter().any(|import| import.name == "epoll_oneoff");
+    let has_sockets = calls.iter().any(|call| matches!(call, Call::Socket(_))) || has_epoll || frozen.is_some();
     let stands_in = |call: &Call| match call {
         Call::Socket(_) | Call::Plugin(_) | Call::Codec(_) | Call::Marker => true,
         Call::Descriptor(_) | Call::Wasi(WasiCall::PollOneoff) => has_sockets,
@@ -242,6 +246,37 @@ fn memory_objection(module: &Module<'_>, imports: &[Import]) -> Option<Objection
         _ => ("it has several memories", "a component's functions can use one only"),
     };
     Some(Objection::Impossible { what, hint })
+}
+
+/// Nobody gives it arguments, or asks for results.
+fn start_objection(module: &Module<'_>) -> Option<Objection> {
+    let ty = module.function_type(module.exported_function("_start")?)?;
+    let fits = ty.params().is_empty() && ty.results().is_empty();
+    (!fits).then_some(Objection::Impossible {
+        what: "its `_start` takes arguments, or has a result",
+        hint: "no host runs it; build it for `wasm32-wasip1`",
+    })
+}
+
+/// What an object holds stays when an instance is used again.
+fn object_objection(module: &Module<'_>) -> Option<Objection> {
+    // A mutable global gets a new object each time.
+    let constants = module.constants(|global| !global.ty.mutable).into_iter().flatten();
+    let makes_object = |operator: Operator<'_>| {
+        matches!(
+            operator,
+            Operator::StructNew { .. }
+                | Operator::StructNewDefault { .. }
+                | Operator::ArrayNew { .. }
+                | Operator::ArrayNewDefault { .. }
+                | Operator::ArrayNewFixed { .. }
+        )
+    };
+    let found = constants.flat_map(|value| value.get_operators_reader().into_iter().flatten()).any(makes_object);
+    found.then_some(Objection::Impossible {
+        what: "a constant of it makes an object, which cannot be made anew when a host uses an instance again",
+        hint: "make objects where the program starts",
+    })
 }
 
 /// A program that waits for datagrams is no client, and nothing in `wasi:http` is like it.

@@ -5,15 +5,22 @@
 ;; `imports::TABLE`, so that a second type of a name carries its parameter count. A pointer out of bounds traps.
 (module
   (import "program" "memory" (memory 0))
-  (import "program" "_start" (func $program_start))
 
   ;; Made by the linker for each program.
+  ;; Runs the program: its start function, and `_start`.
+  (import "linker" "run" (func $run))
   ;; Tells the shim what was decided when the program was ported, and gives a frozen one its host back.
   (import "linker" "setup" (func $setup))
   ;; Puts globals, tables and memory into the state in which an instance starts; memory is zero before.
   (import "linker" "restore" (func $restore))
-  ;; How many pages of memory an instance starts with.
+  ;; Pages of memory: how many the program starts with; how many of them and of those behind it sees then; where those
+  ;; begin which it grows memory by, and where they end at last.
   (import "linker" "pages" (func $pages (result i32)))
+  (import "linker" "seen" (func $seen (result i32)))
+  (import "linker" "behind" (func $behind (result i32)))
+  (import "linker" "limit" (func $limit (result i32)))
+  ;; Where 16 bytes are which are not the program's.
+  (import "linker" "area" (func $area (result i32)))
 
   (import "wasi_snapshot_preview1" "clock_time_get" (func $p1_clock_time_get (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_close" (func $p1_fd_close (param i32) (result i32)))
@@ -76,96 +83,55 @@
   (global $unwinding (export "unwinding") (mut i32) (i32.const 0))
 
   ;; ---- The program's view of its memory ----
-  ;; Allocators before wasi-libc's change of January 2023 take all memory that they find at first for their own. The
-  ;; adapter's pages come in between: the program must not see them before it has grown memory itself.
+  ;; Behind the pages which the program starts with, the linker has put others: for the adapter, for compressed content
+  ;; while it is unpacked, and for what the shim tells of a list. Nobody but the program grows memory, so that what it gets is in one piece, and the same
+  ;; in each request.
+  ;;
+  ;; Allocators before wasi-libc's change of January 2023 take all memory that they find at first for their own: a program
+  ;; sees the pages in between only once it has grown memory itself.
 
-  ;; Pages that the program sees until it grows memory; 0 until there is a difference.
-  (global $seen (mut i32) (i32.const 0))
-  (global $has_grown (mut i32) (i32.const 0))
-  ;; Pages of the adapter, first and behind the last. It asks twice, for its state and for its stack.
-  (global $adapter_a (mut i32) (i32.const 0))
-  (global $adapter_a_end (mut i32) (i32.const 0))
-  (global $adapter_b (mut i32) (i32.const 0))
-  (global $adapter_b_end (mut i32) (i32.const 0))
-  ;; Pages which the program has grown memory by in an earlier request, and gets again.
-  (global $spare (mut i32) (i32.const 0))
-  (global $spare_end (mut i32) (i32.const 0))
+  ;; Where the program's pages end; 0 until it grows memory.
+  (global $end (mut i32) (i32.const 0))
 
-  (func (export "memory.size") (result i32)
-    (if (result i32) (i32.and (i32.ne (global.get $seen) (i32.const 0)) (i32.eqz (global.get $has_grown)))
-      (then (global.get $seen))
-      (else (memory.size))))
+  (func $size (export "memory.size") (result i32)
+    (select (global.get $end) (call $seen) (global.get $end)))
 
   (func (export "memory.grow") (param $delta i32) (result i32)
-    (local $first i32)
-    (if (i32.eqz (local.get $delta)) (then
-      (return (if (result i32) (i32.and (i32.ne (global.get $seen) (i32.const 0)) (i32.eqz (global.get $has_grown)))
-        (then (global.get $seen))
-        (else (memory.size))))))
-    (local.set $first (global.get $spare))
-    (if (i32.le_u (local.get $delta) (i32.sub (global.get $spare_end) (local.get $first))) (then
-      (global.set $has_grown (i32.const 1))
-      (global.set $spare (i32.add (local.get $first) (local.get $delta)))
-      (return (local.get $first))))
-    (local.set $first (memory.grow (local.get $delta)))
-    (if (i32.ne (local.get $first) (i32.const -1)) (then (global.set $has_grown (i32.const 1))))
+    (local $first i32) (local $end i32)
+    (if (i32.eqz (local.get $delta)) (then (return (call $size))))
+    (local.set $first (select (global.get $end) (call $behind) (global.get $end)))
+    (if (i32.gt_u (local.get $delta) (i32.sub (call $limit) (local.get $first))) (then (return (i32.const -1))))
+    (local.set $end (i32.add (local.get $first) (local.get $delta)))
+    ;; Pages of an earlier request are there already.
+    (if (i32.gt_u (local.get $end) (memory.size)) (then
+      (if (i32.eq (memory.grow (i32.sub (local.get $end) (memory.size))) (i32.const -1)) (then
+        (return (i32.const -1))))))
+    (global.set $end (local.get $end))
     (local.get $first))
 
-  ;; Memory for the adapter: pages of its own.
+  ;; How many pages the adapter has.
+  (global $adapter (mut i32) (i32.const 0))
+
+  ;; Memory for the adapter, which asks twice, for its state and for its stack.
   (func (export "cabi_realloc_adapter") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32)
     (result i32)
     (local $page i32)
     (if (local.get $old) (then (unreachable)))
-    (if (i32.eqz (i32.or (global.get $seen) (global.get $has_grown))) (then (global.set $seen (memory.size))))
-    (local.set $page (memory.grow (i32.shr_u (i32.add (local.get $size) (i32.const 0xffff)) (i32.const 16))))
-    (if (i32.eq (local.get $page) (i32.const -1)) (then (unreachable)))
-    (block $kept
-      (if (i32.eqz (global.get $adapter_a_end)) (then
-        (global.set $adapter_a (local.get $page))
-        (global.set $adapter_a_end (memory.size))
-        (br $kept)))
-      ;; A third block would be wiped with the program's memory.
-      (if (global.get $adapter_b_end) (then (unreachable)))
-      (global.set $adapter_b (local.get $page))
-      (global.set $adapter_b_end (memory.size)))
+    (local.set $page (i32.add (call $pages) (global.get $adapter)))
+    (global.set $adapter
+      (i32.add (global.get $adapter) (i32.shr_u (i32.add (local.get $size) (i32.const 0xffff)) (i32.const 16))))
+    (if (i32.gt_u (global.get $adapter) (i32.const 2)) (then (unreachable)))
     (i32.shl (local.get $page) (i32.const 16)))
-
-  (func $wipe (param $page i32) (param $end i32)
-    (if (i32.lt_u (local.get $page) (local.get $end)) (then
-      (memory.fill
-        (i32.shl (local.get $page) (i32.const 16))
-        (i32.const 0)
-        (i32.shl (i32.sub (local.get $end) (local.get $page)) (i32.const 16))))))
 
   ;; Makes the instance look new to the program.
   (func $recycle
-    (local $behind i32)
-    (call $wipe (i32.const 0)
-      (select (global.get $adapter_a) (memory.size) (global.get $adapter_a_end)))
-    (if (global.get $adapter_a_end) (then
-      (call $wipe (global.get $adapter_a_end)
-        (select (global.get $adapter_b) (memory.size) (global.get $adapter_b_end)))))
-    (if (global.get $adapter_b_end) (then (call $wipe (global.get $adapter_b_end) (memory.size))))
-    (global.set $seen (call $pages))
-    (global.set $has_grown (i32.const 0))
-    (local.set $behind (select (global.get $adapter_b_end) (global.get $adapter_a_end) (global.get $adapter_b_end)))
-    (local.set $behind
-      (select (global.get $scratch_end) (local.get $behind)
-        (i32.gt_u (global.get $scratch_end) (local.get $behind))))
-    (global.set $spare (select (local.get $behind) (call $pages) (i32.gt_u (local.get $behind) (call $pages))))
-    (global.set $spare_end (memory.size))
+    (memory.fill (i32.const 0) (i32.const 0) (i32.shl (call $pages) (i32.const 16)))
+    (memory.fill
+      (i32.shl (call $behind) (i32.const 16))
+      (i32.const 0)
+      (i32.shl (i32.sub (memory.size) (call $behind)) (i32.const 16)))
+    (global.set $end (i32.const 0))
     (call $restore))
-
-  ;; Pages that hold the compressed content while it is unpacked; they are not the program's.
-  (global $scratch (mut i32) (i32.const 0))
-  (global $scratch_end (mut i32) (i32.const 0))
-
-  (func (export "scratch") (param $pages i32) (result i32)
-    (if (i32.eqz (global.get $scratch_end)) (then
-      (global.set $scratch (memory.grow (local.get $pages)))
-      (if (i32.eq (global.get $scratch) (i32.const -1)) (then (unreachable)))
-      (global.set $scratch_end (memory.size))))
-    (i32.shl (global.get $scratch) (i32.const 16)))
 
   ;; A length of LZ4: 15 in the token goes on in bytes, up to one that is not 255. $more_at is where.
   (global $more_at (mut i32) (i32.const 0))
@@ -212,72 +178,32 @@
         (br $next))))
 
   ;; ---- Lists from the shim ----
-  ;; Nothing is allocated: a list goes right to where the program wants it, and the return area is borrowed from the
-  ;; program's memory, where arguments and results do not lie, and given back as it was.
+  ;; Nothing is allocated: a list goes right to where the program wants it. Where it is and how long, or which error there
+  ;; is instead, the shim tells in the area, which lies behind the program's memory.
 
   (global $list (mut i32) (i32.const 0))
   (global $list_room (mut i32) (i32.const -1))
-  (global $area (mut i32) (i32.const 0))
-  (global $saved_a (mut i64) (i64.const 0))
-  (global $saved_b (mut i64) (i64.const 0))
 
   (func (export "cabi_import_realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32)
     (result i32)
     ;; Twice, or more than there is room for: not what the shim does.
     (if (i32.gt_u (local.get $size) (global.get $list_room)) (then (unreachable)))
     (if (i32.eq (global.get $list_room) (i32.const -1)) (then (unreachable)))
-    (global.set $list_room (local.get $size))
+    (global.set $list_room (i32.const -1))
     (global.get $list))
 
-  ;; Whether 16 bytes at $at and the $length bytes at $from have none in common.
-  (func $is_apart (param $at i32) (param $from i32) (param $length i32) (result i32)
-    (i32.or
-      (i32.eqz (local.get $length))
-      (i32.or
-        (i64.le_u (i64.add (i64.extend_i32_u (local.get $at)) (i64.const 16)) (i64.extend_i32_u (local.get $from)))
-        (i64.ge_u
-          (i64.extend_i32_u (local.get $at))
-          (i64.add (i64.extend_i32_u (local.get $from)) (i64.extend_i32_u (local.get $length)))))))
-
-  ;; Borrows a return area for a call which stores a list of up to $room bytes at $to and reads $length bytes at $from.
-  (func $borrow (param $to i32) (param $room i32) (param $from i32) (param $length i32) (result i32)
-    (local $at i32)
-    ;; The first place is below what linkers give to programs; one of three is apart from two ranges, unless they are
-    ;; nearly all there is.
-    (local.set $at (i32.const 16))
-    (block $found
-      (loop $next
-        (br_if $found (i32.and
-          (call $is_apart (local.get $at) (local.get $to) (local.get $room))
-          (call $is_apart (local.get $at) (local.get $from) (local.get $length))))
-        (if (i32.eq (local.get $at) (i32.const 0x8000)) (then (unreachable)))
-        (local.set $at
-          (select
-            (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 16))
-            (i32.const 0x8000)
-            (i32.eq (local.get $at) (i32.const 16))))
-        (br $next)))
+  ;; Before a call which stores a list of up to $room bytes at $to: its last argument.
+  (func $expect_list (param $to i32) (param $room i32) (result i32)
     (global.set $list (local.get $to))
     (global.set $list_room (local.get $room))
-    (global.set $area (local.get $at))
-    (global.set $saved_a (i64.load (local.get $at)))
-    (global.set $saved_b (i64.load offset=8 (local.get $at)))
-    (local.get $at))
-
-  (func $give_back
-    (i64.store (global.get $area) (global.get $saved_a))
-    (i64.store offset=8 (global.get $area) (global.get $saved_b))
-    (global.set $list_room (i32.const -1)))
+    (call $area))
 
   ;; `result<list<u8>, u32>`: the length, or the negative of the error.
   (func $length_or_error (result i32)
-    (local $value i32)
-    (local.set $value
-      (if (result i32) (i32.load8_u (global.get $area))
-        (then (i32.sub (i32.const 0) (i32.load offset=4 (global.get $area))))
-        (else (i32.load offset=8 (global.get $area)))))
-    (call $give_back)
-    (local.get $value))
+    (global.set $list_room (i32.const -1))
+    (if (result i32) (i32.load8_u (call $area))
+      (then (i32.sub (i32.const 0) (i32.load offset=4 (call $area))))
+      (else (i32.load offset=8 (call $area)))))
 
   ;; The errno of a result which is not negative if there is none.
   (func $errno (param $value i32) (result i32)
@@ -288,7 +214,7 @@
 
   ;; ---- Sending and receiving ----
 
-  ;; The first part that is not empty: its address, or 0.
+  ;; The first part that is not empty: its address, or -1, where none can be.
   (func $first_part (param $parts i32) (param $count i32) (result i32)
     (block $none
       (loop $next
@@ -297,20 +223,21 @@
         (local.set $parts (i32.add (local.get $parts) (i32.const 8)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
         (br $next)))
-    (i32.const 0))
+    (i32.const -1))
 
   ;; Into one part: less than there is room for is legal.
   (func $receive (param $fd i32) (param $parts i32) (param $count i32) (param $flags i32) (param $length_out i32)
     (result i32)
     (local $part i32) (local $to i32) (local $room i32) (local $value i32)
+    (if (i32.gt_u (local.get $count) (i32.const 1024)) (then (return (i32.const 28)))) ;; INVAL
     (local.set $part (call $first_part (local.get $parts) (local.get $count)))
-    (if (local.get $part) (then
+    (if (i32.ne (local.get $part) (i32.const -1)) (then
       (local.set $to (i32.load align=1 (local.get $part)))
       (local.set $room (i32.load offset=4 align=1 (local.get $part)))
       ;; A list is copied as a whole before it gets here, so it has an end.
       (if (i32.gt_u (local.get $room) (i32.const 0x20000)) (then (local.set $room (i32.const 0x20000))))))
     (call $recv (local.get $fd) (local.get $room) (local.get $flags)
-      (call $borrow (local.get $to) (local.get $room) (i32.const 0) (i32.const 0)))
+      (call $expect_list (local.get $to) (local.get $room)))
     (local.set $value (call $length_or_error))
     (if (i32.lt_s (local.get $value) (i32.const 0)) (then (return (call $errno (local.get $value)))))
     (i32.store align=1 (local.get $length_out) (local.get $value))
@@ -320,10 +247,11 @@
   (func $transmit (param $fd i32) (param $parts i32) (param $count i32) (param $flags i32) (param $length_out i32)
     (result i32)
     (local $part i32) (local $from i32) (local $left i32) (local $chunk i32) (local $value i32) (local $sent i32)
+    (if (i32.gt_u (local.get $count) (i32.const 1024)) (then (return (i32.const 28)))) ;; INVAL
     (block $done
       (loop $next_part
         (local.set $part (call $first_part (local.get $parts) (local.get $count)))
-        (if (local.get $part) (then
+        (if (i32.ne (local.get $part) (i32.const -1)) (then
           (local.set $from (i32.load align=1 (local.get $part)))
           (local.set $left (i32.load offset=4 align=1 (local.get $part)))))
         (loop $next_chunk
@@ -340,11 +268,12 @@
           (local.set $from (i32.add (local.get $from) (local.get $chunk)))
           (local.set $left (i32.sub (local.get $left) (local.get $chunk)))
           (br_if $next_chunk (local.get $left)))
-        (br_if $done (i32.eqz (local.get $part)))
+        (br_if $done (i32.eq (local.get $part) (i32.const -1)))
         (local.set $count (i32.sub (local.get $count)
           (i32.add (i32.shr_u (i32.sub (local.get $part) (local.get $parts)) (i32.const 3)) (i32.const 1))))
         (local.set $parts (i32.add (local.get $part) (i32.const 8)))
-        (br_if $next_part (call $first_part (local.get $parts) (local.get $count)))))
+        (br_if $next_part
+          (i32.ne (call $first_part (local.get $parts) (local.get $count)) (i32.const -1)))))
     (i32.store align=1 (local.get $length_out) (local.get $sent))
     (i32.const 0))
 
@@ -545,7 +474,7 @@
     (local.set $room (i32.load align=1 (local.get $length)))
     (if (i32.gt_u (local.get $room) (i32.const 16)) (then (local.set $room (i32.const 16))))
     (call $get_option (local.get $fd) (local.get $level) (local.get $name) (local.get $room)
-      (call $borrow (local.get $to) (local.get $room) (i32.const 0) (i32.const 0)))
+      (call $expect_list (local.get $to) (local.get $room)))
     (local.set $value (call $length_or_error))
     (if (i32.lt_s (local.get $value) (i32.const 0)) (then (return (call $errno (local.get $value)))))
     (i32.store align=1 (local.get $length) (local.get $value))
@@ -673,17 +602,15 @@
   (func (export "poll_oneoff")
     (param $subscriptions i32) (param $events i32) (param $count i32) (param $count_out i32) (result i32)
     (local $value i32)
+    ;; More than any program has descriptors; and sizes below do not overflow.
+    (if (i32.gt_u (local.get $count) (i32.const 0x1000)) (then (return (i32.const 28)))) ;; INVAL
     (if (i32.eqz (i32.or
       (global.get $is_frozen)
       (call $names_a_socket (local.get $subscriptions) (local.get $count))))
       (then (return (call $p1_poll_oneoff
         (local.get $subscriptions) (local.get $events) (local.get $count) (local.get $count_out)))))
-    ;; More than any program has descriptors; and sizes below do not overflow.
-    (if (i32.gt_u (local.get $count) (i32.const 0x1000)) (then (return (i32.const 28)))) ;; INVAL
     (call $poll (local.get $subscriptions) (i32.mul (local.get $count) (i32.const 48))
-      (call $borrow
-        (local.get $events) (i32.mul (local.get $count) (i32.const 32))
-        (local.get $subscriptions) (i32.mul (local.get $count) (i32.const 48))))
+      (call $expect_list (local.get $events) (i32.mul (local.get $count) (i32.const 32))))
     (local.set $value (call $length_or_error))
     (if (i32.eq (local.get $value) (i32.const 0x80000000)) (then
       (global.set $unwinding (i32.const 1))
@@ -706,8 +633,8 @@
   (func (export "wasmedge_httpsreq_get_rcv") (param $to i32)
     (local $length i32)
     (local.set $length (call $received_length))
-    (call $received (call $borrow (local.get $to) (local.get $length) (i32.const 0) (i32.const 0)))
-    (call $give_back))
+    (call $received (call $expect_list (local.get $to) (local.get $length)))
+    (global.set $list_room (i32.const -1)))
 
   ;; ---- The TLS codec ----
 
@@ -747,12 +674,12 @@
 
   (func (export "read_raw") (param $codec i32) (param $to i32) (param $room i32) (result i32)
     (call $codec_read_raw (local.get $codec) (local.get $room)
-      (call $borrow (local.get $to) (local.get $room) (i32.const 0) (i32.const 0)))
+      (call $expect_list (local.get $to) (local.get $room)))
     (call $length_or_error))
 
   (func (export "write_tls") (param $codec i32) (param $to i32) (param $room i32) (result i32)
     (call $codec_write_tls (local.get $codec) (local.get $room)
-      (call $borrow (local.get $to) (local.get $room) (i32.const 0) (i32.const 0)))
+      (call $expect_list (local.get $to) (local.get $room)))
     (call $length_or_error))
 
   ;; ---- Others ----
@@ -767,7 +694,7 @@
   ;; `wasi:cli/run`, through the adapter.
   (func (export "_start")
     (call $setup)
-    (call $program_start))
+    (call $run))
 
   ;; `wasi:http/incoming-handler`: one request, answered by one run of the program from its start.
   (global $is_used (mut i32) (i32.const 0))
@@ -777,6 +704,6 @@
     (global.set $is_used (i32.const 1))
     (call $begin (local.get $request) (local.get $response))
     (call $setup)
-    (call $program_start)
+    (call $run)
     (global.set $unwinding (i32.const 0))
     (call $end)))

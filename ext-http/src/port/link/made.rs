@@ -2,7 +2,7 @@
 
 use wasm_encoder::{Function, Instruction};
 
-use super::LinkError;
+use super::{LinkError, unwind};
 use crate::port::setup::{Setup, Step};
 
 /// Calls the trampolines which tell the shim what was decided, and give a frozen program its host back. `callee` gives
@@ -39,11 +39,23 @@ pub(super) fn nothing() -> Function {
     function
 }
 
-/// How many pages of memory an instance starts with.
-pub(super) fn pages(initial: u64) -> Function {
+/// Runs the program. Its start function would run before the shim knows of a request, or of what a frozen program holds;
+/// so it runs here, and `_start` does not if the program was left.
+pub(super) fn run(start: Option<u32>, entry: u32, unwinding: u32) -> Function {
     let mut function = Function::new([]);
-    // A memory with 32-bit addresses has at most 2^16.
-    function.instruction(&Instruction::I32Const(i32::try_from(initial).unwrap_or(i32::MAX)));
+    if let Some(start) = start {
+        function.instruction(&Instruction::Call(start));
+        unwind::ask(&mut function, unwinding, &[]);
+    }
+    function.instruction(&Instruction::Call(entry));
+    function.instruction(&Instruction::End);
+    function
+}
+
+/// A number, below 2^32.
+pub(super) fn number(number: u64) -> Function {
+    let mut function = Function::new([]);
+    function.instruction(&Instruction::I32Const(u32::try_from(number).unwrap_or(u32::MAX).cast_signed()));
     function.instruction(&Instruction::End);
     function
 }

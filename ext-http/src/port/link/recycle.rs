@@ -2,11 +2,10 @@
 //!
 //! ```wat
 //! (data $blob "…")                                          ;; all content of the memory, compressed
-//! (func $restore (local $from i32)
+//! (func $restore
 //!   (global.set $stack_pointer (i32.const 1048576))         ;; each mutable global
-//!   (local.set $from (call $scratch (i32.const PAGES)))
-//!   (memory.init $blob (local.get $from) (i32.const 0) (i32.const LENGTH))
-//!   (call $unpack (i32.const 1024) (local.get $from) (i32.const LENGTH)))
+//!   (memory.init $blob (i32.const SCRATCH) (i32.const 0) (i32.const LENGTH))
+//!   (call $unpack (i32.const 1024) (i32.const SCRATCH) (i32.const LENGTH)))
 //! ```
 //!
 //! Hosts are free to give an instance several requests; none must see what an earlier one left. The program's own
@@ -15,14 +14,12 @@
 //! wiped before, by the trampoline `$recycle`.
 
 use wasm_encoder::{
-    DataSection, ElementMode, ElementSection, ElementSegment, Function, Instruction, ValType, reencode::Reencode as _,
+    DataSection, ElementMode, ElementSection, ElementSegment, Function, Instruction, reencode::Reencode as _,
 };
 use wasmparser::{Data, DataKind, Element, ElementItems, ElementKind, Operator, TableInit};
 
-use super::{LinkError, count, translate::Translation};
+use super::{LinkError, PAGE, count, translate::Translation};
 use crate::port::module::Module;
-
-const PAGE: usize = 64 * 1024;
 
 /// What an instance starts with.
 pub(super) struct Recycling<'a> {
@@ -53,8 +50,8 @@ impl<'a> Recycling<'a> {
     }
 
     /// Pages which hold the blob while memory is restored.
-    pub(super) fn scratch_pages(&self) -> usize {
-        self.blob.len().div_ceil(PAGE)
+    pub(super) fn scratch_pages(&self) -> u64 {
+        (self.blob.len() as u64).div_ceil(PAGE)
     }
 
     /// Segments of elements once more, behind the program's.
@@ -75,40 +72,35 @@ impl<'a> Recycling<'a> {
         section.passive(self.blob.iter().copied());
     }
 
-    /// The function which puts everything back; `unpack` and `scratch` are the trampolines of these names.
+    /// The function which puts everything back; `unpack` is the trampoline of this name, and `scratch` the address of the
+    /// pages for the blob.
     pub(super) fn restore(
         &self,
-        (unpack, scratch): (u32, u32),
+        unpack: u32,
+        scratch: u64,
         translation: &mut Translation,
     ) -> Result<Function, LinkError> {
-        let mut function = Function::new([(1, ValType::I32)]);
+        let mut function = Function::new([]);
         for (index, global) in (0..).zip(&self.program.globals).filter(|(_, global)| global.ty.mutable) {
             constant(&mut function, &global.init_expr, translation)?;
             function.instruction(&Instruction::GlobalSet(index));
         }
         self.restore_tables(&mut function, translation)?;
+        let mut at = usize::try_from(scratch).unwrap_or(usize::MAX);
         if !self.data.is_empty() {
-            function.instruction(&number(self.scratch_pages()));
-            function.instruction(&Instruction::Call(scratch));
-            function.instruction(&Instruction::LocalTee(0));
-            function.instruction(&Instruction::I32Const(0));
-            function.instruction(&number(self.blob.len()));
+            for number in [at, 0, self.blob.len()].map(number) {
+                function.instruction(&number);
+            }
             function.instruction(&Instruction::MemoryInit { mem: 0, data_index: count(&self.program.data) });
         }
-        let mut at = 0;
         for (segment, length) in &self.data {
             if let DataKind::Active { offset_expr, .. } = &segment.kind {
                 constant(&mut function, offset_expr, translation)?;
-                function.instruction(&Instruction::LocalGet(0));
                 function.instruction(&number(at));
-                function.instruction(&Instruction::I32Add);
                 function.instruction(&number(*length));
                 function.instruction(&Instruction::Call(unpack));
             }
             at += length;
-        }
-        if let Some(start) = self.program.start {
-            function.instruction(&Instruction::Call(translation.function_index(start)?));
         }
         function.instruction(&Instruction::End);
         Ok(function)
@@ -119,7 +111,10 @@ impl<'a> Recycling<'a> {
             return Ok(());
         }
         for (index, table) in (0..).zip(&self.program.tables) {
-            function.instruction(&Instruction::I32Const(0));
+            function.instruction(&match table.ty.table64 {
+                true => Instruction::I64Const(0),
+                false => Instruction::I32Const(0),
+            });
             match &table.init {
                 TableInit::RefNull => {
                     let ty = translation.ref_type(table.ty.element_type)?;

@@ -11,67 +11,63 @@
 //!
 //! Tail calls need no question: the caller's own caller asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wasm_encoder::{BlockType, Function, Instruction};
-use wasmparser::{BinaryReaderError, Operator};
+use wasmparser::{BinaryReaderError, FuncType, Operator};
 
 use super::super::module::Module;
 
 /// The calls which may end in leaving.
+#[derive(Default)]
 pub(super) struct Unwinding {
     functions: BTreeSet<u32>,
     types: BTreeSet<u32>,
-    /// With subtypes, a type does not tell what is called.
+    /// A type does not tell what is called.
     all_indirect: bool,
 }
 
-/// The calls of one function.
-struct Calls {
-    function: u32,
-    direct: BTreeSet<u32>,
-    indirect: BTreeSet<u32>,
-    by_reference: bool,
+/// Who calls whom: callers by function, and by type.
+#[derive(Default)]
+struct Callers {
+    direct: BTreeMap<u32, Vec<u32>>,
+    indirect: BTreeMap<u32, Vec<u32>>,
 }
 
 impl Unwinding {
-    /// Follows calls back from `leaves`, the imports which may leave.
+    /// Follows calls back from `leaves`, the imports which may leave. Each function and type is looked at once, as there
+    /// are programs of 100 MB.
     pub(super) fn of(module: &Module<'_>, leaves: BTreeSet<u32>) -> Result<Self, BinaryReaderError> {
         let referenced = module.referenced()?;
-        let calls: Vec<_> = module.defined().map(|(function, body)| calls(function, body)).collect::<Result<_, _>>()?;
-        let mut found = Self { functions: leaves, types: BTreeSet::new(), all_indirect: false };
-        loop {
-            let before = found.size();
-            found.add_types(module, &referenced);
-            for calls in &calls {
-                if found.may_leave(calls) {
-                    found.functions.insert(calls.function);
+        let callers = Callers::of(module)?;
+        let mut same_types: HashMap<&FuncType, Vec<u32>> = HashMap::new();
+        for (index, ty) in (0..).zip(&module.types) {
+            if let Some(ty) = ty {
+                same_types.entry(ty).or_default().push(index);
+            }
+        }
+        let mut found = Self::default();
+        let mut pending: Vec<u32> = leaves.into_iter().collect();
+        while let Some(function) = pending.pop() {
+            if !found.functions.insert(function) {
+                continue;
+            }
+            pending.extend(callers.direct.get(&function).into_iter().flatten());
+            if !referenced.contains(&function) {
+                continue;
+            }
+            if module.has_similar_types && !found.all_indirect {
+                found.all_indirect = true;
+                pending.extend(callers.indirect.values().flatten());
+            }
+            for ty in module.function_type(function).and_then(|ty| same_types.get(ty)).into_iter().flatten() {
+                if !found.types.insert(*ty) {
+                    break;
                 }
-            }
-            if found.size() == before {
-                return Ok(found);
+                pending.extend(callers.indirect.get(ty).into_iter().flatten());
             }
         }
-    }
-
-    fn size(&self) -> (usize, usize) {
-        (self.functions.len(), self.types.len())
-    }
-
-    fn add_types(&mut self, module: &Module<'_>, referenced: &BTreeSet<u32>) {
-        for function in self.functions.intersection(referenced) {
-            self.all_indirect |= module.has_subtypes;
-            let ty = module.function_type(*function);
-            let same = (0..).zip(&module.types).filter(|(_, other)| other.is_some() && other.as_ref() == ty);
-            self.types.extend(same.map(|(index, _)| index));
-        }
-    }
-
-    fn may_leave(&self, calls: &Calls) -> bool {
-        let is_indirect = !calls.indirect.is_empty() || calls.by_reference;
-        !calls.direct.is_disjoint(&self.functions)
-            || !calls.indirect.is_disjoint(&self.types)
-            || (self.all_indirect && is_indirect)
+        Ok(found)
     }
 
     /// Whether the program may be left out of this function, one of the module's own.
@@ -91,24 +87,29 @@ impl Unwinding {
     }
 }
 
-fn calls(function: u32, body: &wasmparser::FunctionBody<'_>) -> Result<Calls, BinaryReaderError> {
-    let mut calls = Calls { function, direct: BTreeSet::new(), indirect: BTreeSet::new(), by_reference: false };
-    for operator in body.get_operators_reader()? {
-        match operator? {
-            Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
-                calls.direct.insert(function_index);
+impl Callers {
+    fn of(module: &Module<'_>) -> Result<Self, BinaryReaderError> {
+        let mut callers = Self::default();
+        for (function, body) in module.defined() {
+            for operator in body.get_operators_reader()? {
+                let known = match operator? {
+                    Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                        callers.direct.entry(function_index)
+                    }
+                    Operator::CallIndirect { type_index, .. }
+                    | Operator::ReturnCallIndirect { type_index, .. }
+                    | Operator::CallRef { type_index }
+                    | Operator::ReturnCallRef { type_index } => callers.indirect.entry(type_index),
+                    _ => continue,
+                };
+                let known = known.or_default();
+                if known.last() != Some(&function) {
+                    known.push(function);
+                }
             }
-            Operator::CallIndirect { type_index, .. } | Operator::ReturnCallIndirect { type_index, .. } => {
-                calls.indirect.insert(type_index);
-            }
-            Operator::CallRef { type_index } | Operator::ReturnCallRef { type_index } => {
-                calls.by_reference = true;
-                calls.indirect.insert(type_index);
-            }
-            _ => {}
         }
+        Ok(callers)
     }
-    Ok(calls)
 }
 
 /// Adds the question. `results` have zeros.
