@@ -123,3 +123,6 @@ pub fn port(artifact: &Artifact, options: &PortOptions) -> Result<Ported, PortEr
         .map_err(|source| PortError::Output { origin: origin.to_owned(), source })?;
     Ok(Ported { artifact, plan })
 }
+
+#[cfg(test)]
+mod tests;

@@ -493,4 +493,4 @@ fn count<T>(items: &[T]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

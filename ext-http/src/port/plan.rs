@@ -9,7 +9,7 @@ use wasmparser::{MemoryType, Operator, TypeRef, ValType};
 use super::{PortOptions, module::Module, setup::Setup};
 use crate::{
     frozen::{Frozen, FrozenError},
-    imports::{Call, FileCall, ImportError, SocketCall, WasiCall, resolve, trampoline},
+    imports::{Call, CodecCall, FileCall, ImportError, SocketCall, WasiCall, resolve, trampoline},
 };
 
 /// The core function that a component's handler is lifted from.
@@ -166,15 +166,24 @@ pub fn plan(artifact: &Artifact, options: &PortOptions) -> Result<Plan, Vec<Obje
         Call::Wasi(WasiCall::ClockTimeGet) => frozen.is_some(),
         Call::Wasi(_) | Call::File(_) => false,
     };
-    let needs_shim =
-        world.is_handler() || has_sockets || calls.iter().any(|call| matches!(call, Call::Plugin(_) | Call::Codec(_)));
+    let asks_shim = |call: &Call| match call {
+        Call::Plugin(_) => true,
+        // Of which there is one, as every trampoline knows.
+        Call::Codec(call) => *call != CodecCall::DefaultConfig,
+        _ => false,
+    };
+    let needs_shim = world.is_handler() || has_sockets || calls.iter().any(asks_shim);
     let shim = if options.with_sockets { Shim::HttpAndSockets } else { Shim::Http };
     Ok(Plan {
         world,
         shim: needs_shim.then_some(shim),
         notes: notes(&calls, world, options),
         trampolines: calls.iter().map(|call| stands_in(call).then(|| trampoline(*call))).collect(),
-        setup: Setup::new(options.authority, frozen.as_ref().map(|frozen| &frozen.host)),
+        setup: match needs_shim {
+            true => Setup::new(options.authority, frozen.as_ref().map(|frozen| &frozen.host)),
+            // Nobody is there to be told.
+            false => Setup::default(),
+        },
     })
 }
 

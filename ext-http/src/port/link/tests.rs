@@ -2,9 +2,10 @@
 
 mod calls;
 mod driver;
+mod frozen;
 mod harness;
 mod leaving;
 mod lists;
 mod memory;
 mod recycle;
-mod sprinkled;
+pub(in crate::port) mod sprinkled;

@@ -16,7 +16,7 @@ use crate::port::module::Module;
 
 /// Parts of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-pub(super) enum Language {
+pub(in crate::port) enum Language {
     /// The first version, blocks with parameters and several results, SIMD.
     Basic,
     /// And reference types, bulk operations, tail calls.
@@ -28,10 +28,10 @@ pub(super) enum Language {
 }
 
 /// Numbers which look random (SplitMix64).
-pub(super) struct Random(pub(super) u64);
+pub(in crate::port) struct Random(pub(in crate::port) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(in crate::port) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -51,7 +51,7 @@ const IMPORTS: [(&str, &[ValType], &[ValType]); 5] = [
 const ADDED: u32 = IMPORTS.len() as u32;
 
 /// The program of this seed, if it makes one: `_start` tells all globals, and calls all functions.
-pub(super) fn program(language: Language, seed: u64) -> Option<Vec<u8>> {
+pub(in crate::port) fn program(language: Language, seed: u64) -> Option<Vec<u8>> {
     let mut random = Random(seed);
     let bytes: Vec<u8> = (0..4096).map(|_| random.below(256).to_le_bytes()[0]).collect();
     let config = config(language, random.below(4) > 0);
