@@ -18,7 +18,7 @@ use wasm_encoder::{
 };
 use wasmparser::{Data, DataKind, Element, ElementItems, ElementKind, Operator, TableInit};
 
-use super::{LinkError, PAGE, count, translate::Translation};
+use super::{LinkError, count, layout::PAGE, translate::Translation};
 use crate::port::module::Module;
 
 /// What an instance starts with.
