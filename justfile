@@ -12,6 +12,12 @@ demo:
 test:
     ./test
 
+# Run ported programs on the stock wasmtime CLI and on jco (a build of some minutes, the first time)
+hosts:
+    tools/hosts-install target/hosts
+    WASMTIME=$PWD/target/hosts/bin/wasmtime JCO=$PWD/target/hosts/bin/jco PREWASM_REQUIRE_HOSTS=wasmtime,jco \
+        cargo test --workspace --locked --test hosts -- --nocapture
+
 # Everything that must hold before a change goes in
 ci:
     .ci/run

@@ -21,6 +21,7 @@ mod machine;
 mod peers;
 #[path = "../shared/percentile.rs"]
 mod percentile;
+mod ported;
 #[path = "../shared/samples.rs"]
 mod samples;
 mod settings;
@@ -29,12 +30,12 @@ mod table;
 #[path = "../shared/variable.rs"]
 mod variable;
 
-use std::{env, time::Duration};
+use std::{env, iter, time::Duration};
 
 use anyhow::{Context as _, bail};
 
 use load::Sample;
-use peers::Peer;
+use peers::{Peer, Wasmtime};
 use settings::Settings;
 
 /// Load before the measured time: connections are made, pages are touched, the CPU leaves its idle clock.
@@ -52,10 +53,15 @@ fn main() -> anyhow::Result<()> {
 
 fn bench(settings: &Settings) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    let peers = peers::all(folder.path())?;
-    let mut results: Vec<_> = peers.iter().map(|peer| (peer, Vec::new())).collect();
+    let wasmtime = Wasmtime::find(folder.path());
+    let peers = peers::all(folder.path(), wasmtime.as_ref())?;
+    let ported = ported::all(folder.path(), wasmtime.as_ref())?;
+    let mut groups: Vec<Vec<_>> = Vec::new();
+    for group in [&peers].into_iter().chain(&ported) {
+        groups.push(group.iter().map(|peer| (peer, Vec::new())).collect());
+    }
     for round in 1..=settings.rounds {
-        for (peer, samples) in &mut results {
+        for (peer, samples) in groups.iter_mut().flatten() {
             eprintln!("round {round}: {}", peer.name());
             samples.push(measure(peer, settings)?);
         }
@@ -64,9 +70,12 @@ fn bench(settings: &Settings) -> anyhow::Result<()> {
     let first_answers = first_answer::measure(folder.path(), settings.rounds)?;
 
     println!("{}", table::conditions(settings));
-    println!("{}", table::throughput(&results));
+    for (group, yardstick) in groups.iter().zip(["native"].into_iter().chain(iter::repeat("original"))) {
+        println!("{}", table::throughput(group, yardstick));
+    }
     println!("{}", table::first_answers(&first_answers));
-    let failures: usize = results.iter().flat_map(|(_, samples)| samples).map(|sample| sample.failures.len()).sum();
+    let failures: usize =
+        groups.iter().flatten().flat_map(|(_, samples)| samples).map(|sample| sample.failures.len()).sum();
     if failures > 0 {
         bail!("{failures} connections got a wrong answer, or none: the figures mean nothing");
     }

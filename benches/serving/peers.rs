@@ -46,7 +46,7 @@ pub(crate) struct Running {
 }
 
 /// All servers of the table. Output and caches go to `folder`.
-pub(crate) fn all(folder: &Path) -> anyhow::Result<Vec<Peer>> {
+pub(crate) fn all(folder: &Path, wasmtime: Option<&Wasmtime>) -> anyhow::Result<Vec<Peer>> {
     let mut peers = vec![
         Peer {
             server: format!("native hyper {}", locked_version("hyper")?),
@@ -62,7 +62,7 @@ pub(crate) fn all(folder: &Path) -> anyhow::Result<Vec<Peer>> {
         Peer::frozen("hyper-server", "POST something to /echo\n", folder)?,
         Peer::prewasm("component-hello.wasm", "hello\n", folder),
     ];
-    peers.extend(wasmtime(folder));
+    peers.extend(wasmtime.map(Wasmtime::hello));
     Ok(peers)
 }
 
@@ -77,7 +77,7 @@ impl Peer {
         Ok(Self::serving(&file, format!("{name}.wasm, frozen"), body, folder))
     }
 
-    fn serving(file: &Path, guest: String, body: &'static str, folder: &Path) -> Self {
+    pub(crate) fn serving(file: &Path, guest: String, body: &'static str, folder: &Path) -> Self {
         let server = concat!("prewasm serve ", env!("CARGO_PKG_VERSION")).to_owned();
         Self {
             server,
@@ -88,6 +88,11 @@ impl Peer {
             args: serve(file),
             folder: folder.to_owned(),
         }
+    }
+
+    /// The same, asked for something else than `/`.
+    pub(crate) fn asked_for(self, path: &'static str) -> Self {
+        Self { path, ..self }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -166,40 +171,61 @@ impl Drop for Running {
     }
 }
 
-/// The Wasmtime CLI, if there is one which serves the component.
-fn wasmtime(folder: &Path) -> Option<Peer> {
-    let program = PathBuf::from(env::var_os("WASMTIME").unwrap_or_else(|| "wasmtime".into()));
-    let Ok(output) = Command::new(&program).arg("--version").output() else {
-        eprintln!("`{}` cannot be started: no comparison with it", program.display());
-        return None;
-    };
-    let version = String::from_utf8_lossy(&output.stdout);
-    let version = version.split_whitespace().nth(1).unwrap_or("unknown").to_owned();
-    let peer = |options: &[&str]| {
+/// The Wasmtime CLI, if there is one which serves a component.
+pub(crate) struct Wasmtime {
+    program: PathBuf,
+    version: String,
+    options: &'static [&'static str],
+    folder: PathBuf,
+}
+
+impl Wasmtime {
+    pub(crate) fn find(folder: &Path) -> Option<Self> {
+        let program = PathBuf::from(env::var_os("WASMTIME").unwrap_or_else(|| "wasmtime".into()));
+        let Ok(output) = Command::new(&program).arg("--version").output() else {
+            eprintln!("`{}` cannot be started: no comparison with it", program.display());
+            return None;
+        };
+        let version = String::from_utf8_lossy(&output.stdout);
+        let version = version.split_whitespace().nth(1).unwrap_or("unknown").to_owned();
+        // Some builds have no pool of instances, and some machines no room for it.
+        let candidates = [&[] as &[_], &["-O", "pooling-allocator=n"]];
+        let found = candidates.map(|options| Self {
+            program: program.clone(),
+            version: version.clone(),
+            options,
+            folder: folder.to_owned(),
+        });
+        found.into_iter().find(|candidate| {
+            let peer = candidate.hello();
+            let started = peer.start();
+            if let Err(error) = &started {
+                eprintln!("{}: {error:#}", peer.name());
+            }
+            started.is_ok()
+        })
+    }
+
+    fn hello(&self) -> Peer {
+        self.serving(&sample("component-hello.wasm"), "component-hello.wasm".to_owned(), "hello\n")
+    }
+
+    pub(crate) fn serving(&self, file: &Path, guest: String, body: &'static str) -> Peer {
         // `-S cli`: what the standard library of a Rust component imports.
         let mut args: Vec<OsString> = ["serve", "-S", "cli", "--addr", "127.0.0.1:0"].map(Into::into).into();
-        args.extend(options.iter().map(Into::into));
-        args.push(sample("component-hello.wasm").into());
-        let server = ["wasmtime serve", &version].into_iter().chain(options.iter().copied()).collect::<Vec<_>>();
+        args.extend(self.options.iter().map(Into::into));
+        args.push(file.into());
+        let server = ["wasmtime serve", &self.version].into_iter().chain(self.options.iter().copied());
         Peer {
-            server: server.join(" "),
-            guest: "component-hello.wasm".to_owned(),
+            server: server.collect::<Vec<_>>().join(" "),
+            guest,
             path: "/",
-            body: "hello\n",
-            program: program.clone(),
+            body,
+            program: self.program.clone(),
             args,
-            folder: folder.to_owned(),
+            folder: self.folder.clone(),
         }
-    };
-    // Some builds have no pool of instances, and some machines no room for it.
-    let candidates = [peer(&[]), peer(&["-O", "pooling-allocator=n"])];
-    candidates.into_iter().find(|peer| {
-        let started = peer.start();
-        if let Err(error) = &started {
-            eprintln!("{}: {error:#}", peer.name());
-        }
-        started.is_ok()
-    })
+    }
 }
 
 /// hyper without Wasm: a thread with a runtime for each core, as in the gateway.

@@ -1,4 +1,4 @@
-//! Snapshots of samples, made by the program under test.
+//! Snapshots and components of samples, made by the program under test.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,4 +17,14 @@ pub(crate) fn make(folder: &Path, name: &str, label: &str, args: &[&str]) -> any
     let built = command.env("XDG_CACHE_HOME", folder).output()?;
     ensure!(built.status.success(), "no snapshot of {name}:\n{}", String::from_utf8_lossy(&built.stderr));
     Ok(snapshot)
+}
+
+/// Makes `NAME.ported.wasm` in `folder` of a file.
+pub(crate) fn port(folder: &Path, from: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let component = folder.join(format!("{name}.ported.wasm"));
+    let mut command = Command::new(PREWASM);
+    command.arg("port").arg(from).arg("-o").arg(&component).arg("--no-probe");
+    let built = command.env("XDG_CACHE_HOME", folder).output()?;
+    ensure!(built.status.success(), "{name} is not ported:\n{}", String::from_utf8_lossy(&built.stderr));
+    Ok(component)
 }

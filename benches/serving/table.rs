@@ -22,9 +22,9 @@ pub(crate) fn conditions(settings: &Settings) -> String {
 }
 
 /// A row per server: rate as the median of the rounds, latencies over all rounds. The first server is the yardstick.
-pub(crate) fn throughput(results: &[(&Peer, Vec<Sample>)]) -> String {
-    let mut text = String::from(
-        "| Server | Guest | requests/s | of native | p50 ms | p99 ms | wrong answers |\n|---|---|---:|---:|---:|---:|---:|\n",
+pub(crate) fn throughput(results: &[(&Peer, Vec<Sample>)], first: &str) -> String {
+    let mut text = format!(
+        "| Server | Guest | requests/s | of {first} | p50 ms | p99 ms | wrong answers |\n|---|---|---:|---:|---:|---:|---:|\n",
     );
     let yardstick = results.first().map_or(f64::NAN, |(_, samples)| rate(samples));
     for (peer, samples) in results {
