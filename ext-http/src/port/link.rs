@@ -12,6 +12,8 @@
 //! The program's functions move, as there are other imports in front of them; types and globals keep their places, since
 //! those of the trampolines come behind. Debug information, which tells offsets in the code, is left out.
 
+mod customs;
+mod layout;
 mod made;
 mod recycle;
 mod translate;
@@ -21,11 +23,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{
     CodeSection, DataCountSection, ElementSection, ExportKind, ExportSection, FunctionSection, GlobalSection,
-    MemorySection, NameMap, NameSection, TableSection, TagSection, TypeSection, reencode::Reencode as _,
+    MemorySection, TableSection, TagSection, TypeSection, reencode::Reencode as _,
 };
-use wasmparser::{BinaryReaderError, KnownCustom, Name, Operator};
+use wasmparser::{BinaryReaderError, Operator};
 
-use self::{recycle::Recycling, translate::Translation, unwind::Unwinding};
+use self::{customs::Customs, layout::Layout, recycle::Recycling, translate::Translation, unwind::Unwinding};
 use super::{
     module::Module,
     plan::{HANDLER, Plan, World},
@@ -33,25 +35,6 @@ use super::{
 
 /// The trampolines, in the text format.
 const TRAMPOLINES: &str = include_str!("trampolines.wat");
-/// Pages for the adapter, behind the program's: one for its state, and one for its stack.
-const ADAPTER_PAGES: u64 = 2;
-/// The size of a page.
-const PAGE: u64 = 1 << 16;
-/// The end of a memory with 32-bit addresses.
-const MAX_PAGES: u64 = 1 << 16;
-/// How the names of custom sections begin which tell offsets in the code, would be taken for the component's own, or are
-/// used up.
-const DROPPED: [&str; 9] = [
-    ".debug_",
-    "component-type",
-    "dylink",
-    "external_debug_info",
-    "linking",
-    "metadata.code.",
-    "prewasm.frozen",
-    "reloc.",
-    "sourceMappingURL",
-];
 /// What the trampolines import from the linker.
 const MADE: [&str; 8] = ["run", "setup", "restore", "pages", "seen", "behind", "limit", "area"];
 
@@ -104,38 +87,10 @@ struct Linker<'a> {
     unwinding: u32,
 }
 
-/// Pages of memory: the program's, the adapter's, those for what is unpacked, and those which the program grows by.
-#[derive(Clone, Copy)]
-struct Layout {
-    pages: u64,
-    /// An address.
-    scratch: u64,
-    behind: u64,
-    limit: u64,
-    /// How many the program sees before it grows memory.
-    seen: u64,
-}
-
-impl Layout {
-    fn of(program: &Module<'_>, scratch_pages: u64) -> Result<Self, LinkError> {
-        let memory = program.memories[0];
-        // One page at least, for the area of the trampolines. Nothing is unpacked while they use it.
-        let (pages, added) = (memory.initial, ADAPTER_PAGES + scratch_pages.max(1));
-        let behind = pages + added;
-        if behind > MAX_PAGES {
-            return Err(LinkError::MemoryFull { pages, added });
-        }
-        let limit = memory.maximum.map_or(MAX_PAGES, |maximum| (maximum + added).min(MAX_PAGES));
-        // Go's runtime takes memory for contiguous from what it finds at first, which it does not use itself.
-        let seen = if program.is_go() { behind } else { pages };
-        Ok(Self { pages, scratch: (pages + ADAPTER_PAGES) * PAGE, behind, limit, seen })
-    }
-}
-
 impl<'a> Linker<'a> {
     fn new(program: &'a Module<'a>, trampolines: &'a Module<'a>, plan: &'a Plan) -> Result<Self, LinkError> {
         let replaced = replaced(trampolines, plan)?;
-        let live = live(trampolines, plan, &replaced)?;
+        let live = live(program, trampolines, plan, &replaced)?;
         let mut of_program = vec![u32::MAX; program.functions.len()];
         let mut of_trampolines = vec![u32::MAX; trampolines.functions.len()];
         let mut imports: Vec<wasmparser::Import<'a>> = Vec::new();
@@ -210,7 +165,13 @@ impl<'a> Linker<'a> {
         self.tables_to_globals(&mut module)?;
         module.section(&self.exports()?);
         self.elements_to_data(&mut module)?;
-        self.custom_sections(&mut module)?;
+        Customs {
+            program: self.program,
+            of_program: &mut self.of_program,
+            trampolines: self.trampolines,
+            of_trampolines: &self.of_trampolines,
+        }
+        .write(&mut module);
         Ok(module.finish())
     }
 
@@ -345,7 +306,10 @@ impl<'a> Linker<'a> {
         code.function(&made::run(start, entry, self.unwinding));
         code.function(&made::setup(&self.plan.setup, callee)?);
         code.function(&match &self.recycling {
-            Some(recycling) => recycling.restore(callee("unpack")?, scratch, &mut self.of_program)?,
+            Some(recycling) => {
+                let close_files = Recycling::closes_files(self.program).then(|| callee("close_files")).transpose()?;
+                recycling.restore((callee("unpack")?, close_files), scratch, &mut self.of_program)?
+            }
             None => made::nothing(),
         });
         for number in [pages, seen, behind, limit, scratch] {
@@ -353,68 +317,6 @@ impl<'a> Linker<'a> {
         }
         Ok(code)
     }
-
-    fn custom_sections(&mut self, module: &mut wasm_encoder::Module) -> Result<(), LinkError> {
-        for section in &self.program.customs {
-            match section.as_known() {
-                KnownCustom::Name(names) => {
-                    // Names are for people: if they cannot be read, there are none.
-                    if let Ok(names) = self.names(names) {
-                        module.section(&names);
-                    }
-                }
-                _ if DROPPED.iter().any(|start| section.name().starts_with(start)) => {}
-                _ => {
-                    module.section(&wasm_encoder::CustomSection {
-                        name: section.name().into(),
-                        data: section.data().into(),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The names of the program's functions, in their new places, and of the trampolines.
-    fn names(&mut self, names: wasmparser::NameSectionReader<'_>) -> Result<NameSection, LinkError> {
-        let mut section = NameSection::new();
-        let mut functions = function_names(self.trampolines, &self.of_trampolines)?;
-        for subsection in names {
-            match subsection? {
-                Name::Function(map) => {
-                    for name in map {
-                        let name = name?;
-                        functions.insert(self.of_program.function(name.index), name.name.to_owned());
-                    }
-                }
-                // Locals go by functions, which have moved: their order is that of the indices no more.
-                Name::Local(_) | Name::Label(_) => {}
-                other => self.of_program.parse_custom_name_subsection(&mut section, other)?,
-            }
-        }
-        let mut map = NameMap::new();
-        for (index, name) in functions.into_iter().filter(|(index, _)| *index != translate::NOWHERE) {
-            map.append(index, &name);
-        }
-        section.functions(&map);
-        Ok(section)
-    }
-}
-
-fn function_names(module: &Module<'_>, places: &Translation) -> Result<BTreeMap<u32, String>, LinkError> {
-    let mut names = BTreeMap::new();
-    for section in &module.customs {
-        let KnownCustom::Name(subsections) = section.as_known() else { continue };
-        for subsection in subsections {
-            if let Name::Function(map) = subsection? {
-                for name in map {
-                    let name = name?;
-                    names.insert(places.function(name.index), format!("port:{}", name.name));
-                }
-            }
-        }
-    }
-    Ok(names)
 }
 
 /// The program's imports which a trampoline stands in for, and that trampoline.
@@ -445,11 +347,20 @@ fn entry_points(plan: &Plan) -> Vec<&'static str> {
 }
 
 /// The trampolines' functions which are needed, imported ones included.
-fn live(trampolines: &Module<'_>, plan: &Plan, replaced: &BTreeMap<u32, u32>) -> Result<BTreeSet<u32>, LinkError> {
+fn live(
+    program: &Module<'_>,
+    trampolines: &Module<'_>,
+    plan: &Plan,
+    replaced: &BTreeMap<u32, u32>,
+) -> Result<BTreeSet<u32>, LinkError> {
     let mut pending: Vec<_> = replaced.values().copied().collect();
     let always = ["memory.size", "memory.grow"];
-    let recycling = plan.world.is_handler().then_some("unpack");
-    let named = entry_points(plan).into_iter().chain(always).chain(recycling);
+    let recycling: &[_] = match (plan.world.is_handler(), Recycling::closes_files(program)) {
+        (true, true) => &["unpack", "close_files"],
+        (true, false) => &["unpack"],
+        (false, _) => &[],
+    };
+    let named = entry_points(plan).into_iter().chain(always).chain(recycling.iter().copied());
     for name in named.chain(plan.setup.callees()) {
         pending.push(exported(trampolines, name)?);
     }
