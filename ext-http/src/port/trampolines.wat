@@ -2,7 +2,18 @@
 ;; shim, and write results there. The linker (`link.rs`) copies those that a program needs into it.
 ;;
 ;; Layouts and numbers are those of WASI preview 1 and of WasmEdge's socket extension. Names of exports are those of
-;; `imports::TABLE`, so that a second type of a name carries its parameter count. A pointer out of bounds traps.
+;; `imports::TABLE`, so that a second type of a name carries its parameter count.
+;;
+;; What a program finds different from prewasm's own host, besides what the shim cannot do:
+;; - A pointer out of bounds traps, where the host gives an errno, and may do so after the call has had its effect. One that
+;;   is not used, as that of a part behind the first to receive into, is not looked at.
+;; - Only the first part which is not empty is received into, at most 128 KiB of it, whatever the flags.
+;; - The address which datagrams would be sent to is not looked at: there are only streams.
+;; - An address of 0 for the type or the port of `sock_get*addr`, or the port of `sock_recv_from`, is for nothing.
+;; - `sock_getaddrinfo` tells no canonical name, and one address.
+;; - A length of more than 16 for `sock_setsockopt` is one of 16.
+;; - Calls for files only, such as `fd_seek`, say BADF of a socket, not SPIPE; `fd_renumber` of a file onto a standard stream
+;;   is up to the adapter.
 (module
   (import "program" "memory" (memory 0))
 
@@ -27,6 +38,7 @@
   (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $p1_fd_fdstat_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_fdstat_set_flags" (func $p1_fd_fdstat_set_flags (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_filestat_get" (func $p1_fd_filestat_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_get" (func $p1_fd_prestat_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $p1_fd_read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_renumber" (func $p1_fd_renumber (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $p1_fd_write (param i32 i32 i32 i32) (result i32)))
@@ -122,6 +134,18 @@
       (i32.add (global.get $adapter) (i32.shr_u (i32.add (local.get $size) (i32.const 0xffff)) (i32.const 16))))
     (if (i32.gt_u (global.get $adapter) (i32.const 2)) (then (unreachable)))
     (i32.shl (local.get $page) (i32.const 16)))
+
+  ;; Closes what the program has opened and left open: everything but standard streams, and directories which it is given.
+  (func (export "close_files")
+    (local $fd i32)
+    (local.set $fd (i32.const 3))
+    (loop $next
+      ;; What is told of a directory is of no use.
+      (if (call $p1_fd_prestat_get (local.get $fd) (call $area)) (then
+        (drop (call $p1_fd_close (local.get $fd)))))
+      (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
+      ;; The adapter has fewer descriptors.
+      (br_if $next (i32.lt_u (local.get $fd) (i32.const 256)))))
 
   ;; Makes the instance look new to the program.
   (func $recycle

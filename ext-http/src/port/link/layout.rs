@@ -1,8 +1,8 @@
-//! Where things are in the memory of a linked program.
+//! The memory of the output.
 //!
 //! ```text
-//! | the program's pages | the adapter's | scratch | what the program grows by |
-//! 0                     pages           scratch   behind                      limit
+//! | the program's | the adapter's: 2 | unpacked from, and the area: 1 or more | what the program grows by ...
+//! 0             pages              scratch                                behind                     limit
 //! ```
 
 use super::LinkError;
@@ -14,6 +14,7 @@ const ADAPTER_PAGES: u64 = 2;
 pub(super) const PAGE: u64 = 1 << 16;
 /// The end of a memory with 32-bit addresses.
 const MAX_PAGES: u64 = 1 << 16;
+
 /// Pages of memory: the program's, the adapter's, those for what is unpacked, and those which the program grows by.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {

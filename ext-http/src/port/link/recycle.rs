@@ -72,11 +72,16 @@ impl<'a> Recycling<'a> {
         section.passive(self.blob.iter().copied());
     }
 
-    /// The function which puts everything back; `unpack` is the trampoline of this name, and `scratch` the address of the
-    /// pages for the blob.
+    /// Whether it may leave files open.
+    pub(super) fn closes_files(program: &Module<'_>) -> bool {
+        program.imports.iter().any(|import| import.name == "path_open")
+    }
+
+    /// The function which puts everything back; `unpack` and `close_files` are the trampolines of these names, and `scratch`
+    /// the address of the pages for the blob.
     pub(super) fn restore(
         &self,
-        unpack: u32,
+        (unpack, close_files): (u32, Option<u32>),
         scratch: u64,
         translation: &mut Translation,
     ) -> Result<Function, LinkError> {
@@ -101,6 +106,9 @@ impl<'a> Recycling<'a> {
                 function.instruction(&Instruction::Call(unpack));
             }
             at += length;
+        }
+        if let Some(close_files) = close_files {
+            function.instruction(&Instruction::Call(close_files));
         }
         function.instruction(&Instruction::End);
         Ok(function)

@@ -1,6 +1,9 @@
 //! What a linked program does, run without a component around it.
 
+mod addresses;
 mod calls;
+mod case;
+mod descriptors;
 mod driver;
 mod frozen;
 mod harness;

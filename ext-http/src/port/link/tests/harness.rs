@@ -4,7 +4,10 @@
 use std::sync::LazyLock;
 
 use prewasm_artifact::Artifact;
-use wasmtime::{Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory, Module, Result, Store, Val};
+use wasmtime::{
+    Caller, Config, Engine, Extern, Func, FuncType, Instance, Memory, Module, Result, Store, StoreLimits,
+    StoreLimitsBuilder, Val,
+};
 
 use crate::port::{
     PortOptions,
@@ -43,6 +46,7 @@ pub(super) const ADAPTER: u8 = 0xa5;
 pub(super) struct Host {
     pub(super) calls: Vec<Call>,
     answer: Box<dyn FnMut(&Call) -> Answer + Send>,
+    limits: StoreLimits,
 }
 
 /// Functions with lists: which pairs of arguments are some, and whether the last is the address of a return area.
@@ -102,7 +106,10 @@ impl Program {
     }
 
     pub(super) fn try_start(&self, answer: impl FnMut(&Call) -> Answer + Send + 'static) -> Result<Running> {
-        let mut store = Store::new(&ENGINE, Host { calls: Vec::new(), answer: Box::new(answer) });
+        // Programs which nobody wrote make arrays of gigabytes.
+        let limits = StoreLimitsBuilder::new().memory_size(16 << 20).build();
+        let mut store = Store::new(&ENGINE, Host { calls: Vec::new(), answer: Box::new(answer), limits });
+        store.limiter(|host| &mut host.limits);
         let imports: Vec<_> = self
             .0
             .imports()

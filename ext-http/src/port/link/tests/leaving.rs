@@ -122,7 +122,7 @@ fn a_program_with_exceptions_is_left_from_anywhere() {
 
 #[test]
 fn a_program_with_objects_is_left_from_anywhere() {
-    check_many(Language::Objects, 40);
+    check_many(Language::Objects, 60);
 }
 
 /// Each way to get to a call, with operands below it: the program must come back, and do nothing more.

@@ -13,8 +13,8 @@ fn server(fields: &str, code: &str) -> String {
           (import "wasi_snapshot_preview1" "sock_listen" (func (param i32 i32) (result i32)))
           (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
           (import "wasi_snapshot_preview1" "proc_raise" (func $tell (param i32) (result i32)))
-          (func $say (param i32) (drop (call $tell (local.get 0))))
           {fields}
+          (func $say (param i32) (drop (call $tell (local.get 0))))
           (func (export "_start")
             (drop (call $yield))
             {code}))"#
@@ -134,6 +134,32 @@ fn the_start_function_runs_in_each_request_before_the_program() {
         (start $begin)
         (func $begin (global.set $a (i32.add (global.get $a) (i32.const 1))) (call $say (i32.const 5)))"#;
     assert_eq!(told(&server(fields, "(call $say (global.get $a))")), [5, 2]);
+}
+
+#[test]
+fn files_which_a_request_leaves_open_are_closed_before_the_next() {
+    let fields = r#"(import "wasi_snapshot_preview1" "path_open"
+          (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (memory (export "memory") 1)"#;
+    let code = r#"(drop (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i64.const 0)
+          (i64.const 0) (i32.const 0) (i32.const 8)))"#;
+    let mut running =
+        Program::new(server(fields, code)).start(|call: &Call| match (call.name.as_str(), call.numbers[..].first()) {
+            // Two directories are given.
+            ("wasi.fd_prestat_get", Some(3..=4)) => Answer::Number(0),
+            ("wasi.fd_prestat_get" | "wasi.fd_close", _) => Answer::Number(8),
+            _ => Answer::Number(0),
+        });
+    for request in 0..3 {
+        running.handle().expect("no trap");
+        let calls = running.calls();
+        let closed: Vec<_> =
+            calls.iter().filter(|call| call.name == "wasi.fd_close").map(|call| call.numbers[0]).collect();
+        let expected = if request == 0 { Vec::new() } else { (5..256).collect() };
+        assert_eq!(closed, expected);
+        let places = ["wasi.fd_close", "server.begin"].map(|name| calls.iter().rposition(|call| call.name == name));
+        assert!(places[0] < places[1], "before the request begins");
+    }
 }
 
 #[derive(Clone, Debug)]
