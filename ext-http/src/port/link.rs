@@ -15,19 +15,25 @@
 mod customs;
 mod layout;
 mod made;
+mod places;
 mod recycle;
 mod translate;
 mod unwind;
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{
     CodeSection, DataCountSection, ElementSection, ExportKind, ExportSection, FunctionSection, GlobalSection,
     MemorySection, TableSection, TagSection, TypeSection, reencode::Reencode as _,
 };
-use wasmparser::{BinaryReaderError, Operator};
+use wasmparser::BinaryReaderError;
 
-use self::{customs::Customs, layout::Layout, recycle::Recycling, translate::Translation, unwind::Unwinding};
+use self::{
+    customs::Customs,
+    layout::Layout,
+    places::{MADE, Places, exported, missing},
+    recycle::Recycling,
+    translate::Translation,
+    unwind::Unwinding,
+};
 use super::{
     module::Module,
     plan::{HANDLER, Plan, World},
@@ -35,9 +41,6 @@ use super::{
 
 /// The trampolines, in the text format.
 const TRAMPOLINES: &str = include_str!("trampolines.wat");
-/// What the trampolines import from the linker.
-const MADE: [&str; 8] = ["run", "setup", "restore", "pages", "seen", "behind", "limit", "area"];
-
 /// The program could not be linked: what `plan` has not foreseen is a fault of ours.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -89,59 +92,17 @@ struct Linker<'a> {
 
 impl<'a> Linker<'a> {
     fn new(program: &'a Module<'a>, trampolines: &'a Module<'a>, plan: &'a Plan) -> Result<Self, LinkError> {
-        let replaced = replaced(trampolines, plan)?;
-        let live = live(program, trampolines, plan, &replaced)?;
-        let mut of_program = vec![u32::MAX; program.functions.len()];
-        let mut of_trampolines = vec![u32::MAX; trampolines.functions.len()];
-        let mut imports: Vec<wasmparser::Import<'a>> = Vec::new();
-
-        for (index, import) in (0..).zip(program.function_imports()) {
-            if !replaced.contains_key(&index) {
-                of_program[index as usize] = place_of(&mut imports, import);
-            }
-        }
-        let own_imports = imports.len();
-        let is_made = |import: &wasmparser::Import<'_>| import.module == "linker";
-        for (index, import) in (0..).zip(trampolines.function_imports()) {
-            if live.contains(&index) && !is_made(import) {
-                of_trampolines[index as usize] = place_of(&mut imports, import);
-            }
-        }
-
-        let mut next = count(&imports);
-        let mut place = || {
-            next += 1;
-            next - 1
-        };
-        for slot in &mut of_program[program.imported_functions as usize..] {
-            *slot = place();
-        }
-        let copied: Vec<_> = live.into_iter().filter(|index| *index >= trampolines.imported_functions).collect();
-        for index in &copied {
-            of_trampolines[*index as usize] = place();
-        }
-        let made = MADE.map(|name| (name, place()));
-        for (import, trampoline) in &replaced {
-            of_program[*import as usize] = of_trampolines[*trampoline as usize];
-        }
-        for (index, import) in trampolines.function_imports().enumerate().filter(|(_, import)| is_made(import)) {
-            let found = made.iter().find(|(name, _)| *name == import.name);
-            of_trampolines[index] = found.ok_or_else(|| missing(import.name))?.1;
-        }
-        let unwinding = match plan.world {
-            World::Proxy | World::ProxyCli => Some(Unwinding::of(program, leaves(trampolines, &replaced))?),
-            World::Command => None,
-        };
+        let Places { imports, own_imports, copied, of_program, of_trampolines, leaves } =
+            Places::new(program, trampolines, plan)?;
         let globals = count(&program.globals);
-        let global = trampolines.exported_global("unwinding").ok_or_else(|| missing("unwinding"))? + globals;
-        let function = |name| Ok::<_, LinkError>(of_trampolines[exported(trampolines, name)? as usize]);
-        let of_program = Translation::of_program(
-            of_program,
-            (function("memory.size")?, function("memory.grow")?),
-            unwinding.map(|unwinding| (unwinding, global)),
-        );
-        let recycling = plan.world.is_handler().then(|| Recycling::of(program)).transpose()?;
-        let layout = Layout::of(program, recycling.as_ref().map_or(0, Recycling::scratch_pages))?;
+        let unwinding = trampolines.exported_global("unwinding").ok_or_else(|| missing("unwinding"))? + globals;
+        let of_trampolines = Translation::of_trampolines(of_trampolines, count(&program.types), globals);
+        let trampoline = |name| Ok::<_, LinkError>(of_trampolines.function(exported(trampolines, name)?));
+        let memory = (trampoline("memory.size")?, trampoline("memory.grow")?);
+        let is_handler = plan.world.is_handler();
+        let leaving = is_handler.then(|| Unwinding::of(program, leaves)).transpose()?;
+        let leaving = leaving.map(|leaving| (leaving, unwinding));
+        let recycling = is_handler.then(|| Recycling::of(program)).transpose()?;
         Ok(Self {
             program,
             trampolines,
@@ -149,11 +110,11 @@ impl<'a> Linker<'a> {
             imports,
             own_imports,
             copied,
-            of_program,
-            of_trampolines: Translation::of_trampolines(of_trampolines, count(&program.types), globals),
+            of_program: Translation::of_program(of_program, memory, leaving),
+            of_trampolines,
+            layout: Layout::of(program, recycling.as_ref().map_or(0, Recycling::scratch_pages))?,
             recycling,
-            layout,
-            unwinding: global,
+            unwinding,
         })
     }
 
@@ -319,20 +280,6 @@ impl<'a> Linker<'a> {
     }
 }
 
-/// The program's imports which a trampoline stands in for, and that trampoline.
-fn replaced(trampolines: &Module<'_>, plan: &Plan) -> Result<BTreeMap<u32, u32>, LinkError> {
-    let named = (0..).zip(&plan.trampolines);
-    let found = named.filter_map(|(index, name)| Some((index, name.as_ref()?)));
-    found.map(|(index, name)| Ok((index, exported(trampolines, name)?))).collect()
-}
-
-/// Those of the program's imports whose trampoline may find that it is to be left.
-fn leaves(trampolines: &Module<'_>, replaced: &BTreeMap<u32, u32>) -> BTreeSet<u32> {
-    const LEAVING: [&str; 4] = ["poll_oneoff", "proc_exit", "sock_accept", "sock_accept/3"];
-    let leaving: Vec<_> = LEAVING.iter().filter_map(|name| trampolines.exported_function(name)).collect();
-    replaced.iter().filter(|(_, trampoline)| leaving.contains(trampoline)).map(|(import, _)| *import).collect()
-}
-
 /// What the component's encoder looks for.
 fn entry_points(plan: &Plan) -> Vec<&'static str> {
     let mut names = vec!["cabi_realloc_adapter"];
@@ -344,58 +291,6 @@ fn entry_points(plan: &Plan) -> Vec<&'static str> {
         World::Proxy | World::ProxyCli => HANDLER,
     });
     names
-}
-
-/// The trampolines' functions which are needed, imported ones included.
-fn live(
-    program: &Module<'_>,
-    trampolines: &Module<'_>,
-    plan: &Plan,
-    replaced: &BTreeMap<u32, u32>,
-) -> Result<BTreeSet<u32>, LinkError> {
-    let mut pending: Vec<_> = replaced.values().copied().collect();
-    let always = ["memory.size", "memory.grow"];
-    let recycling: &[_] = match (plan.world.is_handler(), Recycling::closes_files(program)) {
-        (true, true) => &["unpack", "close_files"],
-        (true, false) => &["unpack"],
-        (false, _) => &[],
-    };
-    let named = entry_points(plan).into_iter().chain(always).chain(recycling.iter().copied());
-    for name in named.chain(plan.setup.callees()) {
-        pending.push(exported(trampolines, name)?);
-    }
-    let mut live = BTreeSet::new();
-    while let Some(function) = pending.pop() {
-        if !live.insert(function) || function < trampolines.imported_functions {
-            continue;
-        }
-        let body = &trampolines.bodies[(function - trampolines.imported_functions) as usize];
-        for operator in body.get_operators_reader()? {
-            if let Operator::Call { function_index } = operator? {
-                pending.push(function_index);
-            }
-        }
-    }
-    Ok(live)
-}
-
-fn exported(module: &Module<'_>, name: &str) -> Result<u32, LinkError> {
-    let index = module.exported_function(name);
-    index.ok_or_else(|| missing(name))
-}
-
-fn missing(name: &str) -> LinkError {
-    LinkError::Trampolines(format!("there is no `{name}`"))
-}
-
-/// The index of an import, which there is once only: components know imports by their names.
-fn place_of<'a>(imports: &mut Vec<wasmparser::Import<'a>>, import: &wasmparser::Import<'a>) -> u32 {
-    let known = imports.iter().position(|known| (known.module, known.name) == (import.module, import.name));
-    let place = known.unwrap_or(imports.len());
-    if known.is_none() {
-        imports.push(*import);
-    }
-    count(&imports[..place])
 }
 
 /// Index spaces have 32 bits.
