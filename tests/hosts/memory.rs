@@ -14,8 +14,8 @@ use crate::{
 /// Enough to see that it works. `PREWASM_HOST_REQUESTS=10000` says something, and takes minutes.
 const REQUESTS: usize = 200;
 const CLIENTS: usize = 4;
-/// An instance which kept a page of 64 KiB of every hundredth request would grow by that in 10,000; garbage collectors
-/// and allocators are not expected to be exact.
+/// An instance which kept a page of 64 KiB of every tenth request would grow by more in 10,000; garbage collectors and
+/// allocators are not expected to be exact.
 const SLACK: u64 = 48 << 20;
 
 #[tokio::test]
