@@ -8,7 +8,11 @@ use std::{
     sync::OnceLock,
 };
 
-use wasmparser::{ComponentExternalKind, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use wasmparser::{
+    ComponentExternalKind, ExternalKind, FuncValidatorAllocations, Parser, Payload, TypeRef, ValidPayload, Validator,
+    WasmFeatures,
+};
 
 use crate::{
     hash::{Sha256, sha256},
@@ -192,10 +196,7 @@ impl Artifact {
     }
 
     fn validate(&self) -> Result<(), ArtifactError> {
-        Validator::new_with_features(WasmFeatures::default())
-            .validate_all(&self.bytes)
-            .map(|_| ())
-            .map_err(|source| self.rejected(source))
+        validate(&self.bytes).map_err(|source| self.rejected(source))
     }
 
     fn rejected(&self, source: wasmparser::BinaryReaderError) -> ArtifactError {
@@ -290,6 +291,25 @@ impl Artifact {
         };
         Ok(())
     }
+}
+
+/// Validates all of a binary, functions on all cores. The error is that of the first fault.
+fn validate(wasm: &[u8]) -> Result<(), wasmparser::BinaryReaderError> {
+    let mut validator = Validator::new_with_features(WasmFeatures::default());
+    let mut functions = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let ValidPayload::Func(function, body) = validator.payload(&payload?)? {
+            functions.push((function, body));
+        }
+    }
+    let faults =
+        functions.into_par_iter().map_init(FuncValidatorAllocations::default, |allocations, (function, body)| {
+            let mut validator = function.into_validator(std::mem::take(allocations));
+            let result = validator.validate(&body);
+            *allocations = validator.into_allocations();
+            result.err()
+        });
+    faults.find_map_first(|fault| fault).map_or(Ok(()), Err)
 }
 
 fn read_stdin() -> io::Result<Vec<u8>> {

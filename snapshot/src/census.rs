@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use prewasm_artifact::Artifact;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use wasmparser::{ConstExpr, DataKind, ElementItems, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef};
 
 /// Data and memory of a module, or of all modules of a component.
@@ -78,6 +79,7 @@ struct Reach {
 impl Reach {
     fn of(wasm: &[u8]) -> wasmparser::Result<Self> {
         let mut reach = Self::default();
+        let mut bodies = Vec::new();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::ImportSection(section) => {
@@ -118,10 +120,11 @@ impl Reach {
                         reach.root_expression(&global?.init_expr)?;
                     }
                 }
-                Payload::CodeSectionEntry(body) => reach.bodies.push(mentioned(&body)?),
+                Payload::CodeSectionEntry(body) => bodies.push(body),
                 _ => {}
             }
         }
+        reach.bodies = bodies.par_iter().map(mentioned).collect::<wasmparser::Result<_>>()?;
         Ok(reach)
     }
 

@@ -7,7 +7,7 @@ mod references;
 use prewasm_artifact::{Artifact, Family, Kind};
 use prewasm_ext_http::{imports::ImportError, link};
 use wasmparser::{
-    Validator, WasmFeatures,
+    Parser, ValidPayload, Validator, WasmFeatures,
     component_types::ComponentEntityType,
     types::{EntityType, Types},
 };
@@ -234,9 +234,7 @@ struct Exports {
 
 impl Exports {
     fn of(artifact: &Artifact) -> Self {
-        let types = Validator::new_with_features(WasmFeatures::default())
-            .validate_all(artifact.bytes())
-            .expect("the artifact was validated");
+        let types = types(artifact.bytes()).expect("the artifact was validated");
         let mut exports = Self { plain: Vec::new(), other: Vec::new(), nested: artifact.kind().is_component() };
         for name in artifact.exports() {
             match is_plain(&types, name) {
@@ -256,6 +254,19 @@ impl Exports {
     fn candidates(&self) -> Vec<String> {
         self.plain.iter().filter(|name| ![START, "_initialize"].contains(&name.as_str())).cloned().collect()
     }
+}
+
+/// The types of a valid module or component. Code is not looked at.
+fn types(wasm: &[u8]) -> wasmparser::Result<Types> {
+    let mut validator = Validator::new_with_features(WasmFeatures::default());
+    let mut types = None;
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let ValidPayload::End(of_this) = validator.payload(&payload?)? {
+            // The outermost ends last.
+            types = Some(of_this);
+        }
+    }
+    Ok(types.expect("whatever is valid has an end"))
 }
 
 /// Whether the function exported as `name` takes and gives nothing; `None` if it is no function.

@@ -171,6 +171,11 @@ impl<'a> Program<'a> {
         Ok(())
     }
 
+    /// Whether code can name data segments at all: a valid module tells their number before its code if it does.
+    pub(crate) fn code_may_name_data(&self) -> bool {
+        self.payloads.iter().any(|payload| matches!(payload, Payload::DataCountSection { .. }))
+    }
+
     /// What its code contains. All of it is read for that, once.
     pub(crate) fn code(&self) -> &Code {
         self.code.get_or_init(|| {
@@ -187,6 +192,11 @@ impl<'a> Program<'a> {
     /// How many functions there are, imports included.
     pub(crate) fn functions(&self) -> u32 {
         u32::try_from(self.function_types.len()).expect("function indices are 32 bits wide")
+    }
+
+    /// How many functions are imported: they have the first indices.
+    pub(crate) fn imported_functions(&self) -> u32 {
+        self.imported_functions
     }
 
     /// How many types there are.

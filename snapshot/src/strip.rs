@@ -1,10 +1,14 @@
-//! Leaves out what a program can no longer reach, once its start-up is over.
+//! Makes a program's code small, once its start-up is over: leaves out what can no longer be reached, and puts functions
+//! which are alike side by side.
 //!
-//! Functions which only the init function called, with the globals, types and segments that only those used. Imports
-//! and memories stay: what a program asks of its host, and what it starts with, must not depend on how it was made.
+//! What goes are functions which only the init function called, with the globals, types and segments that only those
+//! used. Imports and memories stay: what a program asks of its host, and what it starts with, must not depend on how it
+//! was made.
 
 mod effort;
 mod keep;
+mod reorder;
+mod similar;
 #[cfg(test)]
 mod theorem;
 
@@ -38,11 +42,14 @@ pub enum StripError {
         /// What there is too much of.
         what: &'static str,
     },
+    /// Its functions cannot be put in another order: a fault of ours.
+    #[error("the functions of the stripped program cannot be ordered; this is a bug\n  hint: leave out `--strip`")]
+    Reorder(#[source] Box<dyn Error + Send + Sync>),
     /// The tool which strips does not understand it.
     #[error("the program cannot be stripped\n  hint: leave out `--strip`")]
     Walrus(#[source] Box<dyn Error + Send + Sync>),
     /// The result is not what it must be.
-    #[error("the stripped program is not valid\n  hint: leave out `--strip`")]
+    #[error("the stripped program cannot be taken apart\n  hint: leave out `--strip`")]
     Invalid(#[source] wasmparser::BinaryReaderError),
 }
 
@@ -62,7 +69,8 @@ const NAMES: &str = "name";
 /// Sections in the order in which they must come.
 const ORDER: [u8; 13] = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
 
-/// Leaves out what cannot be reached from exports, the start function and tables in use.
+/// Leaves out what cannot be reached from exports, the start function and tables in use, and orders what stays. The
+/// result is not validated.
 ///
 /// Custom sections stay in their places, but for those which tell where something is in the code.
 pub(crate) fn strip(wasm: &[u8]) -> Result<Vec<u8>, StripError> {
@@ -72,9 +80,9 @@ pub(crate) fn strip(wasm: &[u8]) -> Result<Vec<u8>, StripError> {
     Validator::new_with_features(FEATURES).validate_all(wasm).map_err(StripError::Unsupported)?;
     let program = Program::parse(wasm).map_err(StripError::Unsupported)?;
     effort::check(&program)?;
-    let out = with_customs(&program, &without_unreachable(&program)?).map_err(StripError::Invalid)?;
-    Validator::new_with_features(FEATURES).validate_all(&out).map_err(StripError::Invalid)?;
-    Ok(out)
+    let reachable = without_unreachable(&program)?;
+    let ordered = reorder::alike_together(&reachable).map_err(|error| StripError::Reorder(error.into()))?;
+    with_customs(&program, &ordered).map_err(StripError::Invalid)
 }
 
 /// The module as walrus writes it, with no custom section but `name`.

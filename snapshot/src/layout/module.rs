@@ -63,6 +63,9 @@ fn segments(program: &Program<'_>, contents: &[Content<'_>], layout: Layout) -> 
 
 /// The segments up to the last that code names: each must stay in its place.
 fn kept<'p, 'a>(program: &'p Program<'a>) -> &'p [Data<'a>] {
+    if !program.code_may_name_data() {
+        return &[];
+    }
     let code = program.code();
     let named = code.reads_data.keys().chain(&code.drops_data).max();
     let count = named.map_or(0, |last| *last as usize + 1);

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, Encoding, Instance, Operator, Parser, Payload,
-    TypeRef, ValType,
+    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, Encoding, FunctionBody, Instance, Operator, Parser,
+    Payload, TypeRef, ValType,
 };
 
 use super::Objection;
@@ -25,9 +26,17 @@ const NESTED: &str = "\n  hint: snapshot the inner component before composing";
 /// Finds every refused construct of a valid module or component.
 pub(super) fn refused(wasm: &[u8]) -> Vec<Objection> {
     let mut finder = Finder::default();
+    let mut bodies = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
-        let visited = payload.and_then(|payload| finder.visit(payload));
-        visited.expect("the artifact was validated");
+        match payload.expect("the artifact was validated") {
+            Payload::CodeSectionEntry(body) => bodies.push(body),
+            payload => finder.visit(payload).expect("the artifact was validated"),
+        }
+    }
+    let operators =
+        bodies.par_iter().flat_map_iter(|body| refused_operators(body).expect("the artifact was validated"));
+    for (offset, name, hint) in operators.collect::<Vec<_>>() {
+        finder.add(offset, format!("instruction `{name}`"), hint);
     }
     let mut found: Vec<_> = finder.found.into_iter().collect();
     found.sort_by_key(|(_, (offset, _, _))| *offset);
@@ -72,14 +81,6 @@ impl Finder {
                 self.scopes.push(Scope { encoding, offset: range.start, has_state: false, has_exports: false });
             }
             Payload::End(_) => self.end(),
-            Payload::CodeSectionEntry(body) => {
-                for operator in body.get_operators_reader()?.into_iter_with_offsets() {
-                    let (operator, offset) = operator?;
-                    if let Some((name, hint)) = refused_operator(&operator) {
-                        self.add(offset, format!("instruction `{name}`"), hint);
-                    }
-                }
-            }
             Payload::ImportSection(_)
             | Payload::MemorySection(_)
             | Payload::GlobalSection(_)
@@ -234,6 +235,16 @@ impl Finder {
 
 /// Instructions whose effect is not recorded. They are refused wherever they stand: whether init runs them is not
 /// known before.
+/// The refused instructions of a function: where, what, and what to do about it.
+fn refused_operators(body: &FunctionBody<'_>) -> wasmparser::Result<Vec<(usize, &'static str, &'static str)>> {
+    let mut refused = Vec::new();
+    for operator in body.get_operators_reader()?.into_iter_with_offsets() {
+        let (operator, offset) = operator?;
+        refused.extend(refused_operator(&operator).map(|(name, hint)| (offset, name, hint)));
+    }
+    Ok(refused)
+}
+
 fn refused_operator(operator: &Operator<'_>) -> Option<(&'static str, &'static str)> {
     Some(match operator {
         Operator::TableCopy { .. } => ("table.copy", TABLES),

@@ -3,7 +3,7 @@
 use arbitrary::Unstructured;
 use prewasm_artifact::Artifact;
 use wasm_smith::Config;
-use wasmparser::Payload;
+use wasmparser::{Name, Payload};
 use wasmtime::{Config as EngineConfig, Engine, Extern, Instance, Module, Store, Trap, Val};
 
 use super::*;
@@ -83,7 +83,7 @@ fn names_follow_their_functions() {
     let program = Program::parse(&out).expect("valid");
     let (_, names) = program.customs.iter().find(|(_, section)| section.name() == "name").expect("names");
     for subsection in NameSectionReader::new(BinaryReader::new(names.data(), 0)) {
-        let wasmparser::Name::Function(names) = subsection.expect("valid") else { continue };
+        let Name::Function(names) = subsection.expect("valid") else { continue };
         for naming in names {
             let naming = naming.expect("valid");
             let export = program.exports.iter().find(|export| export.name == naming.name).expect("same name");
