@@ -160,3 +160,36 @@ fn a_real_server_with_a_heavy_start_is_snapshotted() {
     let written = fs::read(folder.path("rules.wasm")).expect("written");
     assert!(!written.windows(path.len()).any(|window| window == path.as_bytes()), "no path of this machine");
 }
+
+#[test]
+fn stripped_programs_are_smaller_and_answer_the_same() {
+    let cases: [(&str, &[&str]); 2] = [
+        (
+            "templates",
+            &["PATH_INFO=/books", "PATH_INFO=/search\nQUERY_STRING=q=the", "PATH_INFO=/letter", "PATH_INFO=/no"],
+        ),
+        ("javascript", &["QUERY_STRING=q=bolt&count=7"]),
+    ];
+    let folder = Folder::new();
+    for (name, requests) in cases {
+        let build = |output: &str, options: &[&str]| {
+            let input = sample(name);
+            let mut command = folder.command(["-q", "snapshot", "--until", "init", "-o", output, "--format", "json"]);
+            let run = finish(command.args(options).arg(input), b"");
+            let report: serde_json::Value = serde_json::from_slice(&run.succeeds().stdout).expect("JSON");
+            report["transit"]["gzip"].as_u64().expect("a number")
+        };
+        let [plain, stripped] = [build("plain.wasm", &[]), build("stripped.wasm", &["--optimize", "wire", "--strip"])];
+        assert!(stripped * 100 < plain * 95, "{name}: {plain} -> {stripped}");
+        for request in requests {
+            let answer = |file: &str| {
+                let variables = request.lines().flat_map(|variable| ["--env", variable]);
+                let run = folder.run(["run"].into_iter().chain(variables).chain([file]));
+                run.succeeds().text()
+            };
+            let expected = answer("plain.wasm");
+            assert!(expected.contains("Status: "), "{expected}");
+            assert_eq!(answer("stripped.wasm"), expected, "{name}: {request}");
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! A bookshop's pages: a CGI program with a template engine.
 //!
 //! It exists as a usual case for snapshots: a crate as it is published, which turns text into data structures before it
-//! can answer. The templates are parsed and the catalogue is built either by the exported `wizer-initialize` or by
-//! `main`.
+//! can answer. The templates are parsed and the catalogue is built by the exported `wizer-initialize`, and nowhere else:
+//! a program that nobody has initialized answers 503. So a snapshot does not need what parses templates any more, and a
+//! tool which strips it can leave that out.
 //!
 //! | Path | Answer |
 //! |---|---|
@@ -14,8 +15,6 @@
 //! | `/contact?name=&mail=&about=&message=` | a form, filled in |
 //! | `/feed?count=`, `/sitemap` | XML |
 //! | `/letter?name=&order=&books=ID,…&gift=` | plain text |
-//!
-//! The header `templates-ready` says when the templates were parsed: `before-start` or `at-start`.
 
 mod books;
 mod pages;
@@ -44,9 +43,9 @@ extern "C" fn initialize() {
 }
 
 fn main() -> io::Result<()> {
-    let ready = if SHOP.get().is_some() { "before-start" } else { "at-start" };
-    let shop = SHOP.get_or_init(Shop::open);
-
+    let Some(shop) = SHOP.get() else {
+        return answer("503 Service Unavailable", "text/plain", "`wizer-initialize` was not called");
+    };
     let path = variable("PATH_INFO");
     let query = query::parse(&variable("QUERY_STRING"));
     let route = pages::find(&path);
@@ -54,14 +53,15 @@ fn main() -> io::Result<()> {
     let page = context! { path, query, ..selection };
     let text = shop.pages.get_template(route.template).and_then(|template| template.render(page));
 
-    let mut stdout = io::stdout().lock();
     match text {
-        Ok(text) => {
-            let pages::Route { status, kind, .. } = route;
-            write!(stdout, "Status: {status}\nContent-Type: {kind}\nTemplates-Ready: {ready}\n\n{text}\n")?;
-        }
-        Err(error) => write!(stdout, "Status: 500 Internal Server Error\nContent-Type: text/plain\n\n{error:#}\n")?,
+        Ok(text) => answer(route.status, route.kind, &text),
+        Err(error) => answer("500 Internal Server Error", "text/plain", &format!("{error:#}")),
     }
+}
+
+fn answer(status: &str, kind: &str, text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "Status: {status}\nContent-Type: {kind}\n\n{text}\n")?;
     stdout.flush()
 }
 

@@ -99,7 +99,7 @@ pub struct SnapshotArgs {
         help_heading = "Size"
     )]
     pub(super) optimize: Layout,
-    /// Drop code which only the start-up could reach, and debug information.
+    /// Drop code which only the start-up could reach, and debug information; put alike functions side by side.
     #[arg(long, help_heading = "Size")]
     pub(super) strip: bool,
     /// Do not run the snapshot beside the original, which takes about as long as the build itself.
