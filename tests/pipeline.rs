@@ -261,6 +261,47 @@ fn an_attestation_names_everything_that_went_in() {
     folder.run(["snapshot", "app.wat", "-o", "-", "--attestation", "x"]).fails(2, ["--attestation"]);
 }
 
+/// The script of the composite action for GitHub.
+fn script_of_the_action() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/github-action/action.yml");
+    let action = fs::read_to_string(path).expect("there");
+    let (_, rest) = action.split_once("      run: |\n").expect("a step with a script");
+    let lines = rest.lines().map_while(|line| line.strip_prefix("        "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_action_for_github_builds_and_checks() {
+    let folder = Folder::new().with("app.wat", READER).with("in put.txt", "content");
+    let step = |input: &str, check: &str| {
+        let binaries = Path::new(env!("CARGO_BIN_EXE_prewasm")).parent().expect("a folder").to_path_buf();
+        let paths = env::var_os("PATH").unwrap_or_default();
+        let paths = env::join_paths(std::iter::once(binaries).chain(env::split_paths(&paths))).expect("no colons");
+        let mut command = Command::new("bash");
+        // As GitHub calls it for `shell: bash`.
+        command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script_of_the_action()]);
+        command.current_dir(folder.path(".")).env("PATH", paths).env_remove("SOURCE_DATE_EPOCH");
+        command.envs([("INPUT", input), ("OUTPUT", "app.snap.wasm"), ("CHECK", check)]);
+        command.envs([("OPTIONS", r#"--until init --stdin "in put.txt""#), ("FOLDER", "temp")]);
+        finish(&mut command, b"")
+    };
+    step("app.wat", "false").succeeds();
+    let built = fs::read(folder.path("app.snap.wasm")).expect("written");
+    assert!(contains(&built, "content"), "the options count");
+    assert_eq!(json(&folder.path("temp/prewasm-report.json"))["fromCache"], false);
+    assert_eq!(json(&folder.path("temp/prewasm-attestation.json"))["subject"][0]["name"], "app.snap.wasm");
+    step("app.wat", "false").succeeds();
+    assert_eq!(json(&folder.path("temp/prewasm-report.json"))["fromCache"], true);
+    step("app.wat", "true").succeeds();
+
+    let mut wrong = built;
+    *wrong.last_mut().expect("not empty") ^= 1;
+    fs::write(folder.path("app.snap.wasm"), wrong).expect("writable");
+    step("app.wat", "true").fails(5, ["app.snap.wasm"]);
+    step("$(touch executed)", "false").fails(1, ["`$(touch executed)`"]);
+    assert!(!folder.path("executed").exists(), "a path is no command");
+}
+
 /// GNU Make, if it is there.
 fn has_make() -> bool {
     let found =

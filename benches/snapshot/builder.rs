@@ -45,8 +45,9 @@ pub(crate) fn all(case: &Case, folder: &Path) -> anyhow::Result<Vec<Builder>> {
 
 /// Sets of options of ours which are compared: a line each.
 fn variants(common: &Options) -> Vec<(&'static str, Options)> {
-    let small = Options { layout: Layout::Wire, strip: Strip::Unreachable, ..common.clone() };
-    vec![("prewasm", common.clone()), ("prewasm --optimize wire --strip", small)]
+    let stripped = Options { strip: Strip::Unreachable, ..common.clone() };
+    let wire = Options { layout: Layout::Wire, ..stripped.clone() };
+    vec![("prewasm", common.clone()), ("prewasm --strip", stripped), ("prewasm --optimize wire --strip", wire)]
 }
 
 impl Builder {
