@@ -31,6 +31,6 @@ wasm_snapshot = rule(
         "warm_up": attr.string_list(doc = "Requests; name body files by their path from the workspace."),
         "data": attr.label_list(allow_files = True, doc = "Files which the options name."),
         "args_of_snapshot": attr.string_list(doc = "Further options of `prewasm snapshot`."),
-        "prewasm": attr.label(executable = True, cfg = "exec", mandatory = True),
+        "prewasm": attr.label(allow_files = True, executable = True, cfg = "exec", mandatory = True),
     },
 )
