@@ -295,9 +295,13 @@ impl Artifact {
 
 /// Validates all of a binary, functions on all cores. The error is that of the first fault.
 fn validate(wasm: &[u8]) -> Result<(), wasmparser::BinaryReaderError> {
-    let mut validator = Validator::new_with_features(WasmFeatures::default());
+    let features = WasmFeatures::default();
+    let mut validator = Validator::new_with_features(features);
+    // Some of what is not accepted only the parser knows, such as groups of imports.
+    let mut parser = Parser::new(0);
+    parser.set_features(features);
     let mut functions = Vec::new();
-    for payload in Parser::new(0).parse_all(wasm) {
+    for payload in parser.parse_all(wasm) {
         if let ValidPayload::Func(function, body) = validator.payload(&payload?)? {
             functions.push((function, body));
         }
@@ -391,6 +395,17 @@ mod tests {
         assert!(error.to_string().contains("empty"), "{error}");
         let error = Artifact::from_bytes("x.wat", b"(module (func".to_vec()).expect_err("bad text");
         assert!(matches!(error, ArtifactError::Text { .. }), "{error}");
+    }
+
+    #[test]
+    fn accepts_no_more_than_the_validator() {
+        let type_section = [1, 4, 1, 0x60, 0, 0];
+        // One module's name for any number of imports: a proposal.
+        let group = [2, 10, 1, 1, b'm', 0, 0x7F, 1, 1, b'a', 0, 0];
+        let wasm = [b"\0asm\x01\0\0\0", &type_section[..], &group].concat();
+        assert!(Validator::new().validate_all(&wasm).is_err());
+        let error = Artifact::from_bytes("test", wasm).expect_err("not accepted");
+        assert!(matches!(error, ArtifactError::Invalid { .. }), "{error}");
     }
 
     #[test]

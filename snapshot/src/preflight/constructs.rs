@@ -33,10 +33,12 @@ pub(super) fn refused(wasm: &[u8]) -> Vec<Objection> {
             payload => finder.visit(payload).expect("the artifact was validated"),
         }
     }
-    let operators =
-        bodies.par_iter().flat_map_iter(|body| refused_operators(body).expect("the artifact was validated"));
-    for (offset, name, hint) in operators.collect::<Vec<_>>() {
-        finder.add(offset, format!("instruction `{name}`"), hint);
+    let operators = bodies.par_iter().map(|body| refused_operators(body).expect("the artifact was validated"));
+    // In a few functions, or in none.
+    for (name, (offset, count, hint)) in
+        operators.filter(|found| !found.is_empty()).collect::<Vec<_>>().into_iter().flatten()
+    {
+        finder.found.entry(format!("instruction `{name}`")).or_insert((offset, 0, hint)).1 += count;
     }
     let mut found: Vec<_> = finder.found.into_iter().collect();
     found.sort_by_key(|(_, (offset, _, _))| *offset);
@@ -46,10 +48,13 @@ pub(super) fn refused(wasm: &[u8]) -> Vec<Objection> {
         .collect()
 }
 
+/// Where something was met first, how often, and what to do about it.
+type Found = (usize, usize, &'static str);
+
 #[derive(Default)]
 struct Finder {
-    /// By construct: where first, how often, and what to do about it.
-    found: BTreeMap<String, (usize, usize, &'static str)>,
+    /// By construct.
+    found: BTreeMap<String, Found>,
     /// The modules and components around the current place, the outermost first.
     scopes: Vec<Scope>,
     /// Modules which the outermost component has instantiated.
@@ -233,18 +238,20 @@ impl Finder {
     }
 }
 
-/// Instructions whose effect is not recorded. They are refused wherever they stand: whether init runs them is not
-/// known before.
-/// The refused instructions of a function: where, what, and what to do about it.
-fn refused_operators(body: &FunctionBody<'_>) -> wasmparser::Result<Vec<(usize, &'static str, &'static str)>> {
-    let mut refused = Vec::new();
+/// The refused instructions of a function, by name.
+fn refused_operators(body: &FunctionBody<'_>) -> wasmparser::Result<BTreeMap<&'static str, Found>> {
+    let mut refused = BTreeMap::new();
     for operator in body.get_operators_reader()?.into_iter_with_offsets() {
         let (operator, offset) = operator?;
-        refused.extend(refused_operator(&operator).map(|(name, hint)| (offset, name, hint)));
+        if let Some((name, hint)) = refused_operator(&operator) {
+            refused.entry(name).or_insert((offset, 0, hint)).1 += 1;
+        }
     }
     Ok(refused)
 }
 
+/// Instructions whose effect is not recorded. They are refused wherever they stand: whether init runs them is not
+/// known before.
 fn refused_operator(operator: &Operator<'_>) -> Option<(&'static str, &'static str)> {
     Some(match operator {
         Operator::TableCopy { .. } => ("table.copy", TABLES),

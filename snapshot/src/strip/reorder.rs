@@ -19,14 +19,18 @@ type Result<T> = std::result::Result<T, reencode::Error<Infallible>>;
 pub(super) fn alike_together(wasm: &[u8]) -> Result<Vec<u8>> {
     let program = Program::parse(wasm)?;
     let bodies: Vec<&[u8]> = program.bodies.iter().map(|body| &wasm[body.range()]).collect();
-    let order = similar::order(&bodies);
+    reordered(&program, similar::order(&bodies))
+}
+
+/// The program with the functions which are not imported in this order.
+pub(super) fn reordered(program: &Program<'_>, order: Vec<usize>) -> Result<Vec<u8>> {
     let imported = program.imported_functions();
     let mut indices: Vec<u32> = (0..program.functions()).collect();
     for (index, function) in (imported..).zip(&order) {
         indices[imported as usize + function] = index;
     }
     let mut module = Module::new();
-    Reordered { order, indices }.parse_core_module(&mut module, Parser::new(0), wasm)?;
+    Reordered { order, indices }.parse_core_module(&mut module, Parser::new(0), program.wasm)?;
     Ok(module.finish())
 }
 
@@ -120,12 +124,12 @@ mod tests {
     fn names_are_in_order_where_functions_are_not() {
         // Each is like that which stands 8 further on.
         let step = |at: usize, step: usize| {
-            format!("(drop (i64.mul (i64.const {}) (local.get $product)))", 1_000_000 * (at % 8 + 1) + step)
+            format!("(drop (i64.mul (i64.const {}) (local.get $product{at})))", 1_000_000 * (at % 8 + 1) + step)
         };
         let body = |at: usize| (0..40).map(|number| step(at, number)).collect::<String>();
         let function = |at: usize| {
             format!(
-                r#"(func $f{at} (export "f{at}") (param $factor i64) (local $product i64) (block $here {}) (call $f{} (local.get $factor)))"#,
+                r#"(func $f{at} (export "f{at}") (param $factor i64) (local $product{at} i64) (block $here{at} {}) (call $f{} (local.get $factor)))"#,
                 body(at),
                 63 - at
             )
@@ -149,14 +153,19 @@ mod tests {
                     functions.extend(names.into_iter().map(|naming| naming.expect("valid")));
                 }
                 Name::Local(names) | Name::Label(names) => {
-                    inner.extend(names.into_iter().map(|naming| naming.expect("valid").index));
+                    for function in names {
+                        let function = function.expect("valid");
+                        let last = function.names.into_iter().last().expect("one or two").expect("valid").name;
+                        inner.push((function.index, last.trim_start_matches(char::is_alphabetic)));
+                    }
                 }
                 _ => {}
             }
         }
         assert_eq!(functions.iter().map(|naming| naming.index).collect::<Vec<_>>(), (0..64).collect::<Vec<_>>());
         assert!(functions.iter().all(|naming| naming.name == exported(naming.index)));
-        assert_eq!(inner, (0..64).chain(0..64).collect::<Vec<_>>());
+        let numbered: Vec<(u32, &str)> = (0..64).map(|index| (index, &exported(index)[1..])).collect();
+        assert_eq!(inner, [numbered.clone(), numbered].concat());
         for (index, body) in program.bodies.iter().enumerate() {
             let mut called = body.get_operators_reader().expect("valid").into_iter().filter_map(|operator| {
                 match operator.expect("valid") {

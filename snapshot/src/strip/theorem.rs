@@ -140,6 +140,9 @@ fn exports_do_what_they_did() {
         // One which cannot be instantiated is no snapshot.
         let Some(before) = behaviour(&engine, &wasm) else { continue };
         assert_eq!(Some(&before), behaviour(&engine, &out).as_ref(), "seed {seed}");
+        let program = Program::parse(&out).expect("valid");
+        let reversed = reorder::reordered(&program, (0..program.bodies.len()).rev().collect()).expect("valid");
+        assert_eq!(Some(&before), behaviour(&engine, &reversed).as_ref(), "seed {seed}, in reverse order");
         results += before.len();
     }
     assert!(results > 1000 && smaller > 100, "{results} results, {smaller} smaller");
