@@ -130,7 +130,7 @@ impl Artifact {
             return Ok(artifact);
         }
         artifact.bytes = to_binary(origin, bytes)?;
-        artifact.validate()?;
+        validate(&artifact.bytes).map_err(|source| artifact.rejected(source))?;
         artifact.scan().map_err(|source| artifact.rejected(source))?;
         Ok(artifact)
     }
@@ -193,10 +193,6 @@ impl Artifact {
     fn section(&self, name: &str) -> Option<&[u8]> {
         let (_, data) = self.sections.iter().find(|(found, _)| found == name)?;
         Some(data)
-    }
-
-    fn validate(&self) -> Result<(), ArtifactError> {
-        validate(&self.bytes).map_err(|source| self.rejected(source))
     }
 
     fn rejected(&self, source: wasmparser::BinaryReaderError) -> ArtifactError {

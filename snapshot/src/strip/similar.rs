@@ -1,7 +1,7 @@
 //! An order of functions in which alike ones are neighbours.
 //!
 //! What gzip and the like compress must repeat within a window, of 32 KiB for gzip, and code is larger than that. So the
-//! functions are split in halves which have as little in common as can be, and these again, down to single functions:
+//! functions are split in halves which have as little in common as can be, and these again, down to pairs:
 //! balanced partitioning, after Dhulipala and others, "Compressing Graphs and Indexes with Recursive Graph Bisection"
 //! (KDD 2016), as Hoag and others use it for native code in "Optimizing Function Layout for Mobile Applications" (2022).
 //!
