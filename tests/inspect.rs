@@ -75,9 +75,11 @@ fn a_frozen_program_is_told_with_where_it_was_stopped() {
     let folder =
         Folder::new().with("app.wasm", frozen::server()).with("broken.wasm", frozen::server_with("{\"host\":1}"));
     let run = folder.run(["inspect", "app.wasm"]);
-    for part in
-        ["app.wasm: socket server, frozen at accept\n", "listens   on 0.0.0.0:8080", "compile   no: machine code"]
-    {
+    for part in [
+        "app.wasm: socket server, frozen at accept\n",
+        "listens   on 0.0.0.0:8080",
+        "compile   no: `app.wasm` is frozen",
+    ] {
         assert!(run.text().contains(part), "`{part}` is missing in {run}");
     }
     let found = json(&folder.run(["inspect", "app.wasm", "--format", "json"]));
@@ -115,4 +117,31 @@ fn completions_know_the_verbs() {
         let run = folder.run(["completions", shell]);
         assert!(run.succeeds().text().contains("snapshot"), "{shell}");
     }
+}
+
+#[test]
+fn what_serve_would_refuse_is_foretold() {
+    let folder = Folder::new().with(
+        "environment.wat",
+        r#"(module
+            (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+                (drop (call $sizes (i32.const 0) (i32.const 4)))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 8)))))"#,
+    );
+    folder.run(["snapshot", "environment.wat", "-o", "frozen.wasm", "--until", "pure"]).succeeds();
+    let found = json(&folder.run(["inspect", "frozen.wasm", "--format", "json"]));
+    assert!(!works(&found, "serve"), "{found}");
+    assert!(works(&found, "run"), "{found}");
+    folder.run(["serve", "frozen.wasm", "--listen", "127.0.0.1:0"]).fails(3, ["after it had read its environment"]);
+}
+
+#[test]
+fn a_memory_beyond_the_default_limit_is_said_to_need_the_option() {
+    let folder = Folder::new().with("big.wat", r#"(module (memory (export "memory") 5000) (func (export "_start")))"#);
+    let told = folder.run(["inspect", "big.wat"]).succeeds().text();
+    assert!(told.contains("yes, with `--max-memory 313MiB`"), "{told}");
+    folder.run(["serve", "big.wat", "--listen", "127.0.0.1:0"]).fails(2, ["the limit is 268435456"]);
 }

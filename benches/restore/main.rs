@@ -11,7 +11,7 @@ use std::{env, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use prewasm_artifact::Artifact;
-use prewasm_gateway::{App, CodeCache, Gateway, Rehearsal};
+use prewasm_gateway::{App, CodeCache, Rehearsal, Trial};
 use prewasm_snapshot::{Options, build, silent};
 
 const MEBIBYTES: [u32; 3] = [1, 16, 64];
@@ -45,9 +45,9 @@ fn measure(mebibytes: u32, rounds: usize) -> anyhow::Result<Vec<Rehearsal>> {
     let server = Artifact::from_bytes("server.wat", server(mebibytes * PAGES_PER_MEBIBYTE).into_bytes())?;
     let frozen = build(&server, &Options::default(), &silent())?;
     let app = App::new(Artifact::from_bytes("server.snap.wasm", frozen.wasm)?);
-    let gateway = Gateway::prepare(app, &CodeCache::disabled())?;
-    gateway.rehearse(rounds / 10)?;
-    let times = gateway.rehearse(rounds)?;
+    let trial = Trial::prepare(&app, &CodeCache::disabled())?;
+    trial.rehearse(rounds / 10);
+    let times = trial.rehearse(rounds);
     ensure!(times.len() == rounds, "{} of {rounds} instances failed", rounds - times.len());
     Ok(times)
 }

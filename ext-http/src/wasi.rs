@@ -25,7 +25,7 @@ use files::Files;
 use stdio::Stdio;
 
 /// What a guest may see: shared by all instances of an app. Nothing is inherited from the host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Program arguments, the program's name first.
     pub args: Vec<String>,

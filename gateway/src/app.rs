@@ -10,8 +10,10 @@ use crate::cache::PrecompiledPolicy;
 /// A guest and everything it may use.
 #[derive(Clone, Debug)]
 pub struct App {
+    /// What the app is called in routes and logs.
+    pub name: Arc<str>,
     /// The program.
-    pub artifact: Artifact,
+    pub artifact: Arc<Artifact>,
     /// Whether requests share an instance.
     pub mode: Mode,
     /// Arguments, environment and directories.
@@ -28,7 +30,8 @@ impl App {
     /// An app with default limits, which may neither see nor call anything.
     pub fn new(artifact: Artifact) -> Self {
         Self {
-            artifact,
+            name: Arc::from("app"),
+            artifact: Arc::new(artifact),
             mode: Mode::Auto,
             environment: Arc::default(),
             outbound: Arc::default(),
@@ -36,6 +39,15 @@ impl App {
             precompiled: PrecompiledPolicy::Refuse,
         }
     }
+}
+
+/// What instances of an app may see, call and use up; unlike [`App`], it does not hold the program's bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Grants {
+    pub(crate) name: Arc<str>,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) outbound: Arc<OutboundPolicy>,
+    pub(crate) limits: Limits,
 }
 
 /// Whether requests share an instance.
@@ -51,7 +63,7 @@ pub enum Mode {
 }
 
 /// What one app may use up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Wall-clock time of one request.
     pub timeout: Duration,

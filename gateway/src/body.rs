@@ -2,19 +2,19 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
-    guest::{command::CommandBody, component::ComponentBody, socket::SocketBody},
-    respond::Failure,
+    failure::{BoxError, Failure},
+    record::Record,
 };
 
 /// How much of a request's body a guest sees at once with its head: public guests take the first short read for the
@@ -30,56 +30,48 @@ const LINGER_TIME: Duration = Duration::from_secs(5);
 #[error("the answer breaks off")]
 pub(crate) struct BrokenOff;
 
-/// The body of a response.
-pub(crate) enum ResponseBody {
-    Whole(Full<Bytes>),
-    Socket(Box<SocketBody>),
-    Command(Box<CommandBody>),
-    Component(Box<ComponentBody>),
+/// The body of a response: ready bytes, a file, or what a guest is still writing. It stays on its worker's thread.
+pub(crate) type ResponseBody = Pin<Box<dyn Body<Data = Bytes, Error = BrokenOff>>>;
+
+/// A body that is known as a whole.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
+    Box::pin(Full::new(bytes.into()).map_err(|never| match never {}))
 }
 
-impl ResponseBody {
-    pub(crate) fn text(text: String) -> Self {
-        Self::Whole(Full::new(text.into()))
-    }
+/// A body whose bytes are counted as they are handed over. It keeps the record open until it is dropped.
+pub(crate) struct Counted {
+    pub(crate) body: ResponseBody,
+    pub(crate) record: Arc<Record>,
 }
 
-impl Body for ResponseBody {
+impl Body for Counted {
     type Data = Bytes;
     type Error = BrokenOff;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Socket(body) => body.poll_frame(cx),
-            Self::Command(body) => body.poll_frame(cx),
-            Self::Component(body) => body.poll_frame(cx),
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let frame = std::task::ready!(self.body.as_mut().poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.record.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Socket(body) => body.is_end_stream(),
-            Self::Command(body) => body.is_end_stream(),
-            Self::Component(body) => body.is_end_stream(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Socket(body) => body.size_hint(),
-            Self::Command(_) => SizeHint::default(),
-            Self::Component(body) => body.size_hint(),
-        }
+        self.body.size_hint()
     }
 }
+
+/// Where a request's body comes from: a connection, or memory.
+type Source = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A request's body: what has been gathered, and what is still to come.
 pub(crate) struct RequestBody {
     gathered: Bytes,
-    rest: Option<Incoming>,
+    rest: Option<Source>,
     left: u64,
 }
 
@@ -93,7 +85,7 @@ impl Drop for RequestBody {
 
 /// Reads on for a while where nobody wants the rest of a body. If the connection were closed with bytes unread, the
 /// client would be told of a reset, and could lose the answer (RFC 9112, 9.6).
-fn linger(mut body: Incoming) {
+fn linger(mut body: Source) {
     if body.is_end_stream() {
         return;
     }
@@ -118,37 +110,45 @@ pub(crate) enum RequestBodyError {
     #[error("the request body is larger than permitted")]
     TooLarge,
     #[error(transparent)]
-    Read(#[from] hyper::Error),
+    Read(#[from] BoxError),
 }
 
 impl RequestBody {
+    /// A body as it comes, of any size.
+    pub(crate) fn new<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        Self { gathered: Bytes::new(), rest: Some(body.map_err(Into::into).boxed_unsync()), left: u64::MAX }
+    }
+
+    /// Refuses more than `limit` bytes: at once if the head says how many there are, else when they come.
+    pub(crate) fn limit(mut self, limit: u64) -> Result<Self, Failure> {
+        self.left = limit;
+        // Dropped, it is read on for a while.
+        if self.size_hint().lower() > limit { Err(Failure::BodyTooLarge { limit }) } else { Ok(self) }
+    }
+
     /// Reads until the body is complete or [`GATHERED`] bytes are there.
-    pub(crate) async fn gather(body: Incoming, limit: u64, time: Duration) -> Result<Self, Failure> {
-        Self::gather_up_to(body, GATHERED, limit, time).await
+    pub(crate) async fn gather(self, limit: u64, time: Duration) -> Result<Self, Failure> {
+        self.gather_up_to(GATHERED, limit, time).await
     }
 
     /// Reads the whole body, for programs which must know its length.
-    pub(crate) async fn gather_all(body: Incoming, limit: u64, time: Duration) -> Result<Self, Failure> {
-        Self::gather_up_to(body, usize::MAX, limit, time).await
+    pub(crate) async fn gather_all(self, limit: u64, time: Duration) -> Result<Self, Failure> {
+        self.gather_up_to(usize::MAX, limit, time).await
     }
 
-    /// Takes the body as it comes.
-    pub(crate) fn stream(body: Incoming, limit: u64) -> Result<Self, Failure> {
-        if body.size_hint().lower() > limit {
-            linger(body);
-            return Err(Failure::BodyTooLarge { limit });
+    async fn gather_up_to(mut self, target: usize, limit: u64, time: Duration) -> Result<Self, Failure> {
+        if self.rest.is_none() {
+            return Ok(self);
         }
-        Ok(Self { gathered: Bytes::new(), rest: Some(body), left: limit })
-    }
-
-    async fn gather_up_to(body: Incoming, target: usize, limit: u64, time: Duration) -> Result<Self, Failure> {
-        if body.is_end_stream() {
-            return Ok(Self::empty());
-        }
-        let mut request = Self::stream(body, limit)?;
-        let gathered = timeout(time, request.read_up_to(target, limit)).await;
-        request.gathered = gathered.map_err(|_| Failure::BodyTimeout { limit: time })??;
-        Ok(request)
+        let gathered = timeout(time, self.read_up_to(target, limit)).await;
+        self.gathered = gathered.map_err(|_| Failure::BodyTimeout { limit: time })??;
+        Ok(self)
     }
 
     /// Reads until `target` bytes are there, or all.
@@ -158,7 +158,7 @@ impl RequestBody {
             && gathered.len() < target
         {
             match rest.frame().await {
-                // Trailers are not passed on.
+                // Trailers of a body that is gathered are not passed on: HTTP/1.1 has no place for them without chunks.
                 Some(frame) => {
                     let Ok(data) = frame.map_err(Failure::BodyRead)?.into_data() else { continue };
                     self.left = self.left.checked_sub(data.len() as u64).ok_or(Failure::BodyTooLarge { limit })?;
@@ -180,8 +180,7 @@ impl RequestBody {
 
     /// The length, if it is known.
     pub(crate) fn length(&self) -> Option<u64> {
-        let rest = self.rest.as_ref().map_or(Some(0), |rest| rest.size_hint().exact())?;
-        Some(rest + self.gathered.len() as u64)
+        self.size_hint().exact()
     }
 }
 
@@ -196,18 +195,19 @@ impl Body for RequestBody {
         if !self.gathered.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.gathered)))));
         }
-        loop {
-            let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-            let Some(frame) = std::task::ready!(Pin::new(rest).poll_frame(cx)) else { return Poll::Ready(None) };
-            let Ok(data) = frame?.into_data() else { continue };
-            let Some(left) = self.left.checked_sub(data.len() as u64) else {
-                // What is left of it is read on, as when this is dropped.
-                drop(std::mem::replace(&mut *self, Self::empty()));
-                return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
-            };
-            self.left = left;
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
+        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let Some(frame) = std::task::ready!(Pin::new(rest).poll_frame(cx)).transpose()? else {
+            self.rest = None;
+            return Poll::Ready(None);
+        };
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(left) = self.left.checked_sub(length) else {
+            // What is left of it is read on, as when this is dropped.
+            drop(std::mem::replace(&mut *self, Self::empty()));
+            return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
+        };
+        self.left = left;
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -215,6 +215,12 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+        let mut hint = self.rest.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint);
+        let gathered = self.gathered.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(gathered));
+        }
+        hint.set_lower(hint.lower().saturating_add(gathered));
+        hint
     }
 }

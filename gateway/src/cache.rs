@@ -77,7 +77,7 @@ pub enum LoadError {
     },
     /// The host state of a frozen program does not come along with its code.
     #[error(
-        "`{origin}` is frozen, and machine code alone does not tell where its host was\n  hint: serve the wasm file itself; its code is kept in the cache anyway"
+        "`{origin}` is frozen, and precompiled code cannot carry the snapshot's saved host state (listeners, clock)\n  hint: serve the wasm file itself; its code is kept in the cache anyway"
     )]
     Frozen {
         /// The artifact.
@@ -96,12 +96,22 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`] if imports are missing, the compiler refuses, or the program is frozen.
 pub fn compile(artifact: &Artifact) -> Result<Vec<u8>, LoadError> {
-    if artifact.is_frozen() {
-        return Err(LoadError::Frozen { origin: artifact.origin().to_owned() });
+    if let Some(objection) = compile_objection(artifact) {
+        return Err(objection);
     }
     let compile_error = |source| LoadError::Compile { origin: artifact.origin().to_owned(), source };
-    let engine = crate::engine::on_demand(crate::engine::Metering::Off).map_err(compile_error)?;
+    let engine = crate::engines::on_demand(crate::engines::Metering::Off).map_err(compile_error)?;
     precompile(&engine, artifact)
+}
+
+/// What keeps an artifact of this kind from being compiled ahead of time.
+pub fn compile_objection(artifact: &Artifact) -> Option<LoadError> {
+    let origin = || artifact.origin().to_owned();
+    match artifact.kind() {
+        Kind::Precompiled => Some(LoadError::AlreadyCompiled { origin: origin() }),
+        _ if artifact.is_frozen() => Some(LoadError::Frozen { origin: origin() }),
+        _ => None,
+    }
 }
 
 fn precompile(engine: &Engine, artifact: &Artifact) -> Result<Vec<u8>, LoadError> {
@@ -245,7 +255,7 @@ impl std::fmt::Debug for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Metering, on_demand};
+    use crate::engines::{Metering, on_demand};
 
     fn artifact() -> Artifact {
         Artifact::from_bytes("hello", b"(module (func (export \"_start\")))".to_vec()).expect("valid")

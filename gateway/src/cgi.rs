@@ -4,6 +4,8 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts};
 
+use crate::{fields::remove_hop_by_hop, peer::Peer};
+
 /// At most this many headers in an answer.
 const MAX_HEADERS: usize = 128;
 
@@ -20,14 +22,9 @@ pub(crate) enum Answer {
 }
 
 /// The meta-variables of a request (RFC 3875, 4.1).
-pub(crate) fn environment(
-    request: &Parts,
-    content_length: Option<u64>,
-    peer: SocketAddr,
-    local: SocketAddr,
-) -> Vec<(String, String)> {
+pub(crate) fn environment(request: &Parts, content_length: Option<u64>, peer: &Peer) -> Vec<(String, String)> {
     let uri = &request.uri;
-    let (name, port) = server_name(request, local);
+    let (name, port) = server_name(request, peer.local);
     let mut env: Vec<(String, String)> = [
         ("GATEWAY_INTERFACE", "CGI/1.1".to_owned()),
         ("SERVER_SOFTWARE", concat!("prewasm/", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -38,8 +35,8 @@ pub(crate) fn environment(
         ("SCRIPT_NAME", String::new()),
         ("PATH_INFO", decode(uri.path())),
         ("QUERY_STRING", uri.query().unwrap_or_default().to_owned()),
-        ("REMOTE_ADDR", peer.ip().to_string()),
-        ("REMOTE_HOST", peer.ip().to_string()),
+        ("REMOTE_ADDR", peer.client.ip().to_string()),
+        ("REMOTE_HOST", peer.client.ip().to_string()),
         // WAGI's addition: the target as it was sent.
         ("X_RAW_PATH_INFO", uri.path().to_owned()),
     ]
@@ -168,7 +165,7 @@ fn copy_headers(from: &[httparse::Header<'_>], to: &mut HeaderMap) -> Result<(),
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| error.to_string())?;
         to.append(name, HeaderValue::from_bytes(header.value).map_err(|error| error.to_string())?);
     }
-    crate::guest::socket::remove_hop_by_hop(to);
+    remove_hop_by_hop(to);
     declared_length(to).map(drop)
 }
 
@@ -229,8 +226,12 @@ mod tests {
     }
 
     fn env_of(request: http::request::Builder) -> std::collections::HashMap<String, String> {
-        let address = "127.0.0.1:8080".parse().expect("valid");
-        environment(&parts(request), Some(3), "10.0.0.1:5".parse().expect("valid"), address).into_iter().collect()
+        let peer = Peer {
+            client: "10.0.0.1:5".parse().expect("valid"),
+            local: "127.0.0.1:8080".parse().expect("valid"),
+            scheme: http::uri::Scheme::HTTP,
+        };
+        environment(&parts(request), Some(3), &peer).into_iter().collect()
     }
 
     #[test]

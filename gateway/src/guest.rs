@@ -2,9 +2,26 @@
 
 pub(crate) mod command;
 pub(crate) mod component;
+pub(crate) mod core;
 pub(crate) mod leash;
-pub(crate) mod limiter;
 pub(crate) mod resident;
 pub(crate) mod socket;
-pub(crate) mod state;
 pub(crate) mod task;
+
+use std::sync::Arc;
+
+use prewasm_ext_http::Outbound;
+
+use crate::{admission::Permit, peer::Peer, record::Record};
+
+/// What a guest is given along with a request.
+pub(crate) struct Call {
+    /// The place among the instances.
+    pub(crate) permit: Permit,
+    /// The app's door to the outside, on this worker.
+    pub(crate) outbound: Arc<Outbound>,
+    /// Who is asking.
+    pub(crate) peer: Peer,
+    /// Where it is noted what becomes of the request.
+    pub(crate) record: Arc<Record>,
+}

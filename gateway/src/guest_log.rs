@@ -3,14 +3,19 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use prewasm_ext_http::Output;
 use tokio::io::AsyncWrite;
 
+use crate::record::Record;
+
 /// Longest line which is logged in one piece.
 const MAX_LINE: usize = 4096;
+
+const LIMIT_REACHED: &str = "the guest's log limit is reached; the rest of its output is dropped";
 
 /// Which stream of a guest.
 #[derive(Clone, Copy, Debug)]
@@ -19,22 +24,32 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+/// Whose output it is.
+#[derive(Clone)]
+pub(crate) enum Origin {
+    /// An instance that serves one request.
+    Request(Arc<Record>),
+    /// An instance that outlives requests: the app's name.
+    App(Arc<str>),
+}
+
 /// A sink for one stream of one instance.
 pub(crate) struct GuestLog {
     stream: Stream,
     line: Vec<u8>,
     left: usize,
+    origin: Origin,
 }
 
 impl GuestLog {
     /// A guest's output which is logged, up to `limit` bytes.
-    pub(crate) fn output(stream: Stream, limit: usize) -> Output {
-        Output::Stream(Box::new(Self::new(stream, limit)))
+    pub(crate) fn output(stream: Stream, limit: usize, origin: Origin) -> Output {
+        Output::Stream(Box::new(Self::new(stream, limit, origin)))
     }
 
     /// A sink which logs up to `limit` bytes.
-    pub(crate) fn new(stream: Stream, limit: usize) -> Self {
-        Self { stream, line: Vec::new(), left: limit }
+    pub(crate) fn new(stream: Stream, limit: usize, origin: Origin) -> Self {
+        Self { stream, line: Vec::new(), left: limit, origin }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -49,7 +64,10 @@ impl GuestLog {
         }
         if kept < bytes.len() && self.left > 0 {
             self.emit();
-            tracing::warn!("the guest's log limit is reached; the rest of its output is dropped");
+            match &self.origin {
+                Origin::Request(record) => record.warn(LIMIT_REACHED),
+                Origin::App(app) => tracing::warn!(app = &**app, "{LIMIT_REACHED}"),
+            }
         }
         self.left -= kept;
     }
@@ -64,7 +82,12 @@ impl GuestLog {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
         };
-        tracing::info!(target: "guest", stream, "{text}");
+        match &self.origin {
+            Origin::Request(record) => {
+                tracing::info!(target: "guest", stream, app = record.app(), request = %record.id(), "{text}");
+            }
+            Origin::App(app) => tracing::info!(target: "guest", stream, app = &**app, "{text}"),
+        }
         self.line.clear();
     }
 }

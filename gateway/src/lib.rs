@@ -9,7 +9,7 @@
 //! use prewasm_gateway::{App, CodeCache, ServerOptions, serve};
 //!
 //! let app = App::new(Artifact::read("server.wasm".as_ref())?);
-//! serve(app, ServerOptions::default(), &CodeCache::user(), |address| println!("listening on http://{address}"))?;
+//! serve(&app, ServerOptions::default(), &CodeCache::user(), |address| println!("listening on http://{address}"))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -19,19 +19,27 @@ mod body;
 mod cache;
 mod cgi;
 mod door;
-mod engine;
-mod gateway;
+mod engines;
+mod failure;
+mod fields;
 mod guest;
 mod guest_log;
+mod peer;
+mod pipeline;
+mod prepared;
+mod record;
 mod respond;
 pub mod run;
 mod server;
+mod store;
+mod ticker;
 mod trial;
 
 pub use app::{App, Limits, Mode};
-pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile};
-pub use engine::{Metering, Pulse, Ticker, on_demand};
-pub use gateway::{Gateway, PrepareError};
-pub use guest::state::Rehearsal;
+pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile, compile_objection};
+pub use guest::core::Rehearsal;
+pub use peer::Peer;
+pub use prepared::{PrepareError, objections};
+pub use record::ACCESS;
 pub use server::{ServeError, ServerOptions, serve};
-pub use trial::{Answer, Question, Reason, Trial, TrialError};
+pub use trial::{Answer, Question, Reason, Trial};

@@ -10,23 +10,27 @@ use std::{
 
 use prewasm_artifact::{Artifact, HttpVersion, Kind};
 use prewasm_ext_http::{
-    Access, DirectoryError, Environment, Frozen, FrozenError, Host, HostOptions, HostState, HostView, Inbound,
-    InboundRule, Input, Network, Outbound, OutboundPolicy, Output, ResumeError,
-    link::{self, ServedOut},
+    DirectoryError, Environment, Frozen, FrozenError, Host, HostOptions, HostState, Inbound, InboundRule, Input,
+    Network, Outbound, OutboundPolicy, Output, ResumeError, link,
 };
 use tokio::io::AsyncWrite;
 use wasmtime::{
-    Engine, Module, Store, Trap,
-    component::{self, Component, ResourceTable},
+    Module,
+    component::{self, Component},
 };
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2::bindings::CommandPre};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
 
 use crate::{
     cache::{Code, CodeCache, LoadError, PrecompiledPolicy},
-    door::{Door, allow_sockets},
-    engine::{Metering, Pulse, Ticker, on_demand},
-    guest::limiter::MemoryLimiter,
+    engines::{Metering, on_demand},
+    store::{
+        MemoryLimiter,
+        component::ComponentState,
+        core::CoreState,
+        end::{End, Fault, judge},
+        store,
+    },
+    ticker::{Pulse, Ticker},
 };
 
 /// How to run a program.
@@ -153,7 +157,9 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`], if it was not started.
 pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Result<Finished, RunError> {
-    check_kind(artifact)?;
+    if let Some(objection) = objections(artifact).into_iter().next() {
+        return Err(objection);
+    }
     for directory in &options.environment.dirs {
         directory.check()?;
     }
@@ -194,6 +200,11 @@ fn frozen(artifact: &Artifact) -> Result<Option<HostState>, RunError> {
     Ok(frozen.map(|frozen| frozen.host))
 }
 
+/// Everything that keeps an artifact from being run: what `run` refuses, and `inspect` foretells.
+pub fn objections(artifact: &Artifact) -> Vec<RunError> {
+    [check_kind(artifact).err(), frozen(artifact).err()].into_iter().flatten().collect()
+}
+
 fn check_kind(artifact: &Artifact) -> Result<(), RunError> {
     let hint = match artifact.kind() {
         Kind::SocketServer | Kind::Command | Kind::CommandComponent | Kind::Precompiled => return Ok(()),
@@ -207,56 +218,6 @@ fn check_kind(artifact: &Artifact) -> Result<(), RunError> {
 
 fn kind_error(artifact: &Artifact, kind: Kind, hint: &'static str) -> RunError {
     RunError::Kind { origin: artifact.origin().to_owned(), kind, hint }
-}
-
-/// Store data which limits memory.
-trait Limited: Send + 'static {
-    fn limiter(&mut self) -> &mut MemoryLimiter;
-}
-
-/// Store data of a core module.
-struct ModuleState {
-    host: Host,
-    limiter: MemoryLimiter,
-}
-
-impl HostView for ModuleState {
-    fn host(&mut self) -> &mut Host {
-        &mut self.host
-    }
-}
-
-impl Limited for ModuleState {
-    fn limiter(&mut self) -> &mut MemoryLimiter {
-        &mut self.limiter
-    }
-}
-
-/// Store data of a component.
-struct ComponentState {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-    door: Door,
-    limiter: MemoryLimiter,
-}
-
-impl WasiView for ComponentState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for ComponentState {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.door }
-    }
-}
-
-impl Limited for ComponentState {
-    fn limiter(&mut self) -> &mut MemoryLimiter {
-        &mut self.limiter
-    }
 }
 
 /// The host's side of a module: new, or as it was when the program was frozen.
@@ -279,18 +240,18 @@ fn host(artifact: &Artifact, options: &RunOptions, frozen: Option<&HostState>) -
 }
 
 async fn run_module(module: &Module, host: Host, options: &RunOptions, pulse: &Pulse) -> wasmtime::Result<Finished> {
-    let template = link::linker::<ModuleState>(module.engine())?.instantiate_pre(module)?;
-    let mut store = store(module.engine(), options, ModuleState { host, limiter: MemoryLimiter::new(options.memory) })?;
+    let template = link::linker::<CoreState>(module.engine())?.instantiate_pre(module)?;
+    let state = CoreState { host, limiter: MemoryLimiter::new(options.memory) };
+    let mut store = store(module.engine(), state, options.fuel)?;
     let result = within(
         options.timeout,
         pulse.drive(async {
             let instance = template.instantiate_async(&mut store).await?;
-            link::start_function(&mut store, &instance)?.call_async(&mut store, ()).await?;
-            Ok(0)
+            link::start_function(&mut store, &instance)?.call_async(&mut store, ()).await
         }),
     )
     .await;
-    let outcome = judge(result, options, store.data_mut());
+    let outcome = outcome(result, options, &store.data().limiter);
     Ok(Finished { outcome, missed_directory: store.data().host.looked_for_directory_in_vain() })
 }
 
@@ -300,51 +261,23 @@ async fn run_component(component: &Component, options: &RunOptions, pulse: &Puls
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     let template = CommandPre::new(linker.instantiate_pre(component)?)?;
     let outbound = Arc::new(Outbound::new(Arc::new(options.outbound.clone())));
-    let state = ComponentState {
-        wasi: wasi(&options.environment, &outbound)?,
-        http: WasiHttpCtx::new(),
-        table: ResourceTable::new(),
-        door: Door::new(outbound),
-        limiter: MemoryLimiter::new(options.memory),
-    };
-    let mut store = store(component.engine(), options, state)?;
+    let limiter = MemoryLimiter::new(options.memory);
+    let state = ComponentState::new(&options.environment, outbound, limiter, |wasi| {
+        wasi.inherit_stdio();
+    })?;
+    let mut store = store(component.engine(), state, options.fuel)?;
     let result = within(
         options.timeout,
         pulse.drive(async {
             let command = template.instantiate_async(&mut store).await?;
-            let result = command.wasi_cli_run().call_run(&mut store).await?;
-            Ok(i32::from(result.is_err()))
+            // An error that `run` returns has no text; its exit code is 1.
+            command.wasi_cli_run().call_run(&mut store).await?.map_err(|()| I32Exit(1).into())
         }),
     )
     .await;
-    let outcome = judge(result, options, store.data_mut());
+    let outcome = outcome(result, options, &store.data().limiter);
     // Opening a file without a directory cannot even be tried in WASI 0.2.
     Ok(Finished { outcome, missed_directory: false })
-}
-
-fn wasi(environment: &Environment, outbound: &Arc<Outbound>) -> wasmtime::Result<WasiCtx> {
-    let mut builder = WasiCtxBuilder::new();
-    allow_sockets(&mut builder, Arc::clone(outbound));
-    builder.inherit_stdio().args(&environment.args).envs(&environment.env);
-    for directory in &environment.dirs {
-        let perms = match directory.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
-        };
-        builder.preopened_dir(&directory.host, &directory.guest, perms)?;
-    }
-    Ok(builder.build())
-}
-
-fn store<T: Limited>(engine: &Engine, options: &RunOptions, state: T) -> wasmtime::Result<Store<T>> {
-    let mut store = Store::new(engine, state);
-    store.limiter(|state| state.limiter());
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
-    if let Some(fuel) = options.fuel {
-        store.set_fuel(fuel)?;
-    }
-    Ok(store)
 }
 
 /// Gives up at the deadline: then there is no result.
@@ -365,24 +298,17 @@ async fn within<R>(timeout: Option<Duration>, run: impl Future<Output = R>) -> R
     }
 }
 
-fn judge<T: Limited>(result: Result<wasmtime::Result<i32>, Duration>, options: &RunOptions, state: &mut T) -> Outcome {
-    let error = match result {
+fn outcome(result: Result<wasmtime::Result<()>, Duration>, options: &RunOptions, limiter: &MemoryLimiter) -> Outcome {
+    let result = match result {
+        Ok(result) => result,
         Err(timeout) => return Outcome::TimedOut(timeout),
-        Ok(Ok(code)) => return Outcome::Exited(code),
-        Ok(Err(error)) => error,
     };
-    if let Some(I32Exit(code)) = error.downcast_ref() {
-        return Outcome::Exited(*code);
-    }
-    if error.is::<ServedOut>() {
-        return Outcome::Exited(0);
-    }
-    if let (Some(Trap::OutOfFuel), Some(fuel)) = (error.downcast_ref(), options.fuel) {
-        return Outcome::OutOfFuel { fuel, error };
-    }
-    match state.limiter().refused() {
-        Some((asked, limit)) => Outcome::OutOfMemory { asked, limit, error },
-        None => Outcome::Trapped(error),
+    match judge(result, limiter) {
+        Ok(End::Exited(code)) => Outcome::Exited(code),
+        Ok(End::Returned | End::ServedOut) => Outcome::Exited(0),
+        Err(Fault::OutOfFuel(error)) => Outcome::OutOfFuel { fuel: options.fuel.unwrap_or_default(), error },
+        Err(Fault::OutOfMemory { asked, limit, error }) => Outcome::OutOfMemory { asked, limit, error },
+        Err(Fault::Trap(error)) => Outcome::Trapped(error),
     }
 }
 

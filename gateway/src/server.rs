@@ -4,6 +4,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
     num::NonZeroUsize,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,9 +13,9 @@ use std::{
     time::Duration,
 };
 
+use http::uri::Scheme;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prewasm_ext_http::Outbound;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -26,7 +27,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     app::App,
     cache::CodeCache,
-    gateway::{Connection, Gateway, PrepareError},
+    peer::Peer,
+    pipeline,
+    prepared::{PrepareError, Prepared, Process},
 };
 
 /// Connections which the kernel keeps while all workers are busy.
@@ -90,7 +93,7 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`], before the first request.
 pub fn serve(
-    mut app: App,
+    app: &App,
     options: ServerOptions,
     cache: &CodeCache,
     on_listening: impl FnOnce(SocketAddr),
@@ -98,28 +101,27 @@ pub fn serve(
     // Bound first: a busy port is told before a minute of compiling.
     let listener = bind(&options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(ServeError::Worker)?;
-    // A guest's call must not come back to us as a request, from an address that we trust perhaps.
-    Arc::make_mut(&mut app.outbound).listeners.push(address);
-    let gateway = Arc::new(Gateway::prepare(app, cache)?);
+    let process = Process::new(app.limits.instances, options.workers.get(), vec![address]);
+    let app = Arc::new(Prepared::new(app, &process, process.places.share(1), cache)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
     runtime.block_on(async {
         let shutdown = signalled().map_err(ServeError::Worker)?;
         let listener = TcpListener::from_std(listener).map_err(ServeError::Worker)?;
-        run(listener, &gateway, &options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
+        run(listener, &app, &options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
     })
 }
 
 /// Serves until `shutdown` is done. The caller owns the socket and the signal.
-pub async fn run(
+async fn run(
     listener: TcpListener,
-    gateway: &Arc<Gateway>,
+    app: &Arc<Prepared>,
     options: &ServerOptions,
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(),
 ) -> io::Result<()> {
     let drain = CancellationToken::new();
     let workers = (0..options.workers.get())
-        .map(|index| Worker::start(index, Arc::clone(gateway), drain.clone(), options.drain))
+        .map(|index| Worker::start(index, Arc::clone(app), drain.clone(), options.drain))
         .collect::<io::Result<Vec<_>>>()?;
     on_ready();
     tokio::select! {
@@ -206,14 +208,14 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(index: usize, gateway: Arc<Gateway>, drain: CancellationToken, limit: Duration) -> io::Result<Self> {
+    fn start(index: usize, app: Arc<Prepared>, drain: CancellationToken, limit: Duration) -> io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let counted = Arc::clone(&load);
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let local = LocalSet::new();
-            local.block_on(&runtime, work(gateway, receiver, counted, drain, limit));
+            local.block_on(&runtime, work(index, app, receiver, counted, drain, limit));
         })?;
         Ok(Self { connections: sender, load, thread })
     }
@@ -240,23 +242,22 @@ impl Worker {
 }
 
 async fn work(
-    gateway: Arc<Gateway>,
+    index: usize,
+    app: Arc<Prepared>,
     mut connections: mpsc::UnboundedReceiver<(StdStream, SocketAddr)>,
     load: Arc<AtomicUsize>,
     drain: CancellationToken,
     limit: Duration,
 ) {
     let tasks = TaskTracker::new();
-    let outbound = Arc::new(Outbound::new(Arc::clone(&gateway.app().outbound)));
     while let Some((stream, peer)) = connections.recv().await {
-        let gateway = Arc::clone(&gateway);
+        let app = Arc::clone(&app);
         let guard = Counted(Arc::clone(&load));
-        let outbound = Arc::clone(&outbound);
         let drain = drain.clone();
         tasks.spawn_local(async move {
             let _guard = guard;
-            match connection(stream, peer, outbound) {
-                Ok((stream, connection)) => serve_connection(stream, connection, gateway, drain).await,
+            match connection(stream, peer) {
+                Ok((stream, peer)) => serve_connection(stream, peer, index, app, drain).await,
                 Err(error) => tracing::debug!("connection from {peer}: {error}"),
             }
         });
@@ -276,17 +277,18 @@ impl Drop for Counted {
     }
 }
 
-fn connection(stream: StdStream, peer: SocketAddr, outbound: Arc<Outbound>) -> io::Result<(TcpStream, Connection)> {
+fn connection(stream: StdStream, client: SocketAddr) -> io::Result<(TcpStream, Peer)> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
-    Ok((TcpStream::from_std(stream)?, Connection { peer, local, outbound }))
+    Ok((TcpStream::from_std(stream)?, Peer { client, local, scheme: Scheme::HTTP }))
 }
 
-async fn serve_connection(stream: TcpStream, connection: Connection, gateway: Arc<Gateway>, drain: CancellationToken) {
-    let peer = connection.peer;
+async fn serve_connection(stream: TcpStream, peer: Peer, index: usize, app: Arc<Prepared>, drain: CancellationToken) {
+    let client = peer.client;
+    let peer = Rc::new(peer);
     let service = service_fn(move |request| {
-        let (gateway, connection) = (Arc::clone(&gateway), connection.clone());
-        async move { Ok::<_, std::convert::Infallible>(gateway.call(request, &connection).await) }
+        let (app, peer) = (Arc::clone(&app), Rc::clone(&peer));
+        async move { Ok::<_, std::convert::Infallible>(pipeline::call(&app, request, &peer, index).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -301,6 +303,6 @@ async fn serve_connection(stream: TcpStream, connection: Connection, gateway: Ar
         }
     };
     if let Err(error) = result {
-        tracing::debug!("connection from {peer}: {error}");
+        tracing::debug!("connection from {client}: {error}");
     }
 }

@@ -1,31 +1,33 @@
-//! Asks an app without serving it: each request goes through a connection in memory, on the thread that asks.
+//! Asks an app without serving it: each request goes through the pipeline, on the thread that asks.
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{client, server, service::service_fn};
-use hyper_util::rt::TokioIo;
-use prewasm_ext_http::Outbound;
 use tokio::{runtime::Runtime, task::LocalSet};
 
 use crate::{
     app::App,
+    body::{RequestBody, ResponseBody, whole},
     cache::CodeCache,
-    gateway::{Connection, Gateway, PrepareError},
-    respond::Failure,
+    failure::Failure,
+    guest::{core::Rehearsal, socket},
+    peer::Peer,
+    pipeline::{self, Visit},
+    prepared::{Guest, PrepareError, Prepared, Process},
+    record::Record,
 };
 
-/// Bytes which are on their way in memory.
-const PIPE: usize = 64 * 1024;
 /// Whom the app is told that it talks to, and under which address: the loopback interface's, and no port.
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// An app which can be asked.
 pub struct Trial {
-    gateway: Arc<Gateway>,
+    app: Prepared,
     runtime: Runtime,
+    /// Its engine is driven as long as this lives.
+    _process: Process,
 }
 
 /// What it is asked.
@@ -63,67 +65,54 @@ pub enum Reason {
     Other(String),
 }
 
-/// Why there is no answer: a fault of ours, as a guest's failure is an answer.
-#[derive(Debug, thiserror::Error)]
-pub enum TrialError {
-    /// The request cannot be sent.
-    #[error("the request is not valid")]
-    Request(#[from] http::Error),
-    /// The connection in memory broke.
-    #[error("the connection in memory broke")]
-    Connection(#[from] hyper::Error),
-}
-
 impl Trial {
     /// Prepares the app.
     ///
     /// # Errors
     /// [`PrepareError`], as for serving.
-    pub fn prepare(app: App, cache: &CodeCache) -> Result<Self, PrepareError> {
-        let gateway = Arc::new(Gateway::prepare(app, cache)?);
+    pub fn prepare(app: &App, cache: &CodeCache) -> Result<Self, PrepareError> {
+        let process = Process::new(app.limits.instances, 1, Vec::new());
+        let app = Prepared::new(app, &process, process.places.share(1), cache)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { gateway, runtime })
+        Ok(Self { app, runtime, _process: process })
     }
 
     /// Asks, and waits for the whole answer.
     ///
     /// # Errors
-    /// [`TrialError`], if there is none.
-    pub fn ask(&self, question: Question) -> Result<Answer, TrialError> {
+    /// If the request cannot be made.
+    pub fn ask(&self, question: Question) -> Result<Answer, http::Error> {
+        // A guest may have work left after its answer; it ends with the set.
         LocalSet::new().block_on(&self.runtime, self.exchange(question))
     }
 
-    async fn exchange(&self, question: Question) -> Result<Answer, TrialError> {
-        let request = Request::builder().method(question.method).uri(question.target);
-        let mut request = request.body(Full::new(question.body))?;
-        request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
-        let (near, far) = tokio::io::duplex(PIPE);
-        let gateway = Arc::clone(&self.gateway);
-        let outbound = Arc::new(Outbound::new(Arc::clone(&gateway.app().outbound)));
-        let connection = Connection { peer: NOBODY, local: NOBODY, outbound };
-        let failure = Rc::new(RefCell::new(None));
-        let noted = Rc::clone(&failure);
-        let service = service_fn(move |request| {
-            let (gateway, connection, noted) = (Arc::clone(&gateway), connection.clone(), Rc::clone(&noted));
-            async move {
-                let answer = gateway.serve(request, &connection).await.unwrap_or_else(|failure| {
-                    *noted.borrow_mut() = Some(reason(&failure));
-                    failure.response()
-                });
-                Ok::<_, std::convert::Infallible>(answer)
+    /// Makes `rounds` instances of an isolated socket server one after the other, without a request, and returns how long
+    /// each took; for any other app, and if an instance fails, none.
+    pub fn rehearse(&self, rounds: usize) -> Vec<Rehearsal> {
+        let Guest::Isolated(guest) = &self.app.guest else { return Vec::new() };
+        self.runtime.block_on(async {
+            let mut times = Vec::with_capacity(rounds);
+            for _ in 0..rounds {
+                times.extend(socket::rehearse(guest, self.app.door(0)).await.ok());
             }
-        });
-        let served =
-            tokio::task::spawn_local(server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service));
-        let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(near)).await?;
-        let driven = tokio::task::spawn_local(connection);
-        let mut answer = answer(&mut sender, request).await?;
-        answer.failure = failure.take();
-        drop(sender);
-        // A guest may have work left after its answer; it ends with its connection.
-        driven.abort();
-        served.abort();
-        Ok(answer)
+            times
+        })
+    }
+
+    async fn exchange(&self, question: Question) -> Result<Answer, http::Error> {
+        let request = Request::builder().method(question.method).uri(question.target);
+        let mut request = request.body(RequestBody::new(Full::new(question.body)))?;
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+        let record = Record::new(request.method(), request.uri(), NOBODY.ip());
+        let peer = Peer { client: NOBODY, local: NOBODY, scheme: Scheme::HTTP };
+        let visit = Visit { peer: &peer, worker: 0, record: &record };
+        let is_head = request.method() == Method::HEAD;
+        Ok(match pipeline::serve(&self.app, request, &visit).await {
+            // Nothing follows the head of an answer to HEAD, whatever a guest has to say.
+            Ok(response) if is_head => answer(response.map(|_| whole(Bytes::new())), None).await,
+            Ok(response) => answer(response, None).await,
+            Err(failure) => answer(failure.response(), Some(reason(&failure))).await,
+        })
     }
 }
 
@@ -135,11 +124,8 @@ fn reason(failure: &Failure) -> Reason {
     }
 }
 
-async fn answer(
-    sender: &mut client::conn::http1::SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-) -> Result<Answer, TrialError> {
-    let (head, mut body) = sender.send_request(request).await?.into_parts();
+async fn answer(response: Response<ResponseBody>, failure: Option<Reason>) -> Answer {
+    let (head, mut body) = response.into_parts();
     let mut bytes = Vec::new();
     let mut is_complete = true;
     while let Some(frame) = body.frame().await {
@@ -151,5 +137,5 @@ async fn answer(
             }
         }
     }
-    Ok(Answer { status: head.status, headers: head.headers, body: bytes.into(), is_complete, failure: None })
+    Answer { status: head.status, headers: head.headers, body: bytes.into(), is_complete, failure }
 }

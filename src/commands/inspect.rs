@@ -4,11 +4,12 @@ use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use prewasm_artifact::{Artifact, Family, HttpVersion, Import, Kind, PREVIEW1};
+use prewasm_artifact::{Artifact, Family, Import, Kind, PREVIEW1};
 use prewasm_ext_http::{
     Frozen, FrozenError, imports,
     port::{Objection, Plan, PortOptions, plan},
 };
+use prewasm_gateway::{Limits, Mode, PrepareError, compile_objection, objections, run};
 use prewasm_snapshot::{Difference, Options};
 use serde::Serialize;
 
@@ -142,6 +143,8 @@ struct Port {
 struct Verb {
     verb: &'static str,
     works: bool,
+    /// The option without which it does not work.
+    requires: Option<String>,
     /// Why it does not work.
     reason: Option<String>,
 }
@@ -201,8 +204,12 @@ impl Inspection {
             let _ = writeln!(text, "  snapshot  by prewasm {version} {place}, of {input}");
         }
         let _ = writeln!(text, "verbs");
-        for Verb { verb, reason, .. } in &self.verbs {
-            let answer = reason.as_ref().map_or_else(|| "yes".to_owned(), |reason| format!("no: {reason}"));
+        for Verb { verb, requires, reason, .. } in &self.verbs {
+            let answer = match (reason, requires) {
+                (Some(reason), _) => format!("no: {reason}"),
+                (None, Some(option)) => format!("yes, with `{option}`"),
+                (None, None) => "yes".to_owned(),
+            };
             let _ = writeln!(text, "  {verb:<9} {}", answer.replace('\n', "\n          "));
         }
         if let Some(Port { world, notes }) = &self.port {
@@ -254,19 +261,18 @@ fn component_reason(import: &Import) -> Option<String> {
     }
 }
 
+/// Asks those who decide. Missing imports are reported alike for all verbs that need every import.
 fn verbs(artifact: &Artifact, imports: &[ImportRow], port: Option<&Vec<Objection>>) -> Vec<Verb> {
-    let kind = artifact.kind();
     let missing = imports.iter().any(|row| !row.provided).then(|| "some imports are not provided".to_owned());
-    let broken = stop(artifact).and_then(Result::err).map(|error| chain(&error));
-    let or_missing = |reason: Option<&str>| reason.map(str::to_owned).or_else(|| missing.clone());
-    let or_broken = |reason: Option<&str>| broken.clone().or_else(|| or_missing(reason));
-    let verb = |verb, reason: Option<String>| Verb { verb, works: reason.is_none(), reason };
+    let refused = |reason: Option<String>| reason.or_else(|| missing.clone());
+    let verb = |verb, reason: Option<String>| Verb { verb, works: reason.is_none(), requires: None, reason };
+    let (served, requires) = serve_reason(artifact);
     vec![
         verb("snapshot", snapshot_reason(artifact)),
-        verb("serve", or_broken(serve_reason(kind))),
-        verb("run", or_broken(run_reason(kind))),
+        Verb { requires, ..verb("serve", refused(served)) },
+        verb("run", refused(run_reason(artifact))),
         verb("port", port.map(|objections| lines(objections))),
-        verb("compile", or_missing(compile_reason(artifact))),
+        verb("compile", refused(compile_objection(artifact).map(|objection| chain(&objection)))),
     ]
 }
 
@@ -280,14 +286,6 @@ fn stop(artifact: &Artifact) -> Option<Result<Stop, FrozenError>> {
     Some(frozen.map(|Frozen { until, host, .. }| Stop { until, listeners: host.listeners().collect() }))
 }
 
-fn compile_reason(artifact: &Artifact) -> Option<&'static str> {
-    match artifact.kind() {
-        Kind::Precompiled => Some("it is compiled already"),
-        _ if artifact.is_frozen() => Some("machine code alone does not tell where its host was"),
-        _ => None,
-    }
-}
-
 fn snapshot_reason(artifact: &Artifact) -> Option<String> {
     let objections = prewasm_snapshot::check(artifact, &Options::default()).err()?;
     Some(lines(&objections))
@@ -295,24 +293,31 @@ fn snapshot_reason(artifact: &Artifact) -> Option<String> {
 
 const NEEDS_TRUST: &str = "machine code needs `--allow-precompiled`, and is not looked into here";
 
-fn serve_reason(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::SocketServer | Kind::Command | Kind::HttpComponent(HttpVersion::V02) => None,
-        Kind::HttpComponent(HttpVersion::V03) => Some("wasi:http 0.3 is not supported yet"),
-        Kind::Reactor => Some("it exports no `_start`"),
-        Kind::CommandComponent | Kind::Component => Some("it exports no wasi:http handler"),
-        Kind::Precompiled => Some(NEEDS_TRUST),
+/// Why `serve` refuses, or what option it needs.
+fn serve_reason(artifact: &Artifact) -> (Option<String>, Option<String>) {
+    if artifact.kind() == Kind::Precompiled {
+        return (Some(NEEDS_TRUST.to_owned()), None);
     }
+    let mut objections = objections(artifact, artifact.kind(), Mode::Auto, &Limits::default());
+    let mut requires = None;
+    objections.retain(|objection| match objection {
+        PrepareError::Memory { needed, .. } => {
+            requires = Some(format!("--max-memory {}MiB", needed.div_ceil(1024 * 1024)));
+            false
+        }
+        _ => true,
+    });
+    let reason =
+        (!objections.is_empty()).then(|| objections.iter().map(|error| chain(error)).collect::<Vec<_>>().join("\n"));
+    (reason, requires)
 }
 
-fn run_reason(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::SocketServer | Kind::Command | Kind::CommandComponent => None,
-        Kind::HttpComponent(_) => Some("it is a handler of requests: use `serve`"),
-        Kind::Reactor => Some("it exports no `_start`"),
-        Kind::Component => Some("it exports no `wasi:cli/run`"),
-        Kind::Precompiled => Some(NEEDS_TRUST),
+fn run_reason(artifact: &Artifact) -> Option<String> {
+    if artifact.kind() == Kind::Precompiled {
+        return Some(NEEDS_TRUST.to_owned());
     }
+    let objections = run::objections(artifact);
+    (!objections.is_empty()).then(|| objections.iter().map(|error| chain(error)).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ enum ModeArg {
 /// Serves until told to stop.
 pub fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let artifact = Artifact::read(&args.file)?;
-    serve(args.app(artifact)?, args.server_options(), &CodeCache::user(), |address| {
+    serve(&args.app(artifact)?, args.server_options(), &CodeCache::user(), |address| {
         // Who started us may have gone; that is no reason not to serve.
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());

@@ -11,7 +11,7 @@ use rustls::{
 };
 
 /// Certificates of authorities, in DER.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Authorities(Vec<CertificateDer<'static>>);
 
 /// Why a file of certificates cannot be used.

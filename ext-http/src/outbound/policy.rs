@@ -8,7 +8,7 @@ use std::{
 use super::{Authorities, OutboundLimits, Pattern, Scheme, guard};
 
 /// The rules of an app: what is allowed, names with fixed addresses, and how much an instance may use.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OutboundPolicy {
     /// What may be called.
     pub allow: Vec<Pattern>,

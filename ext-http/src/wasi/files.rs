@@ -70,7 +70,24 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`], naming it.
     pub fn check(&self) -> Result<(), DirectoryError> {
-        std::fs::read_dir(&self.host).map(drop).map_err(|source| DirectoryError { path: self.host.clone(), source })
+        std::fs::read_dir(&self.host).map(drop).map_err(|source| self.error(source))
+    }
+
+    /// Opens the directory for a guest of wasmtime-wasi, under the guest's name and with the guest's rights.
+    ///
+    /// # Errors
+    /// [`DirectoryError`], naming it.
+    pub fn preopen(&self, builder: &mut WasiCtxBuilder) -> Result<(), DirectoryError> {
+        let perms = match self.access {
+            Access::ReadOnly => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        let opened = builder.preopened_dir(&self.host, &self.guest, perms);
+        opened.map(drop).map_err(|error| self.error(io::Error::other(error)))
+    }
+
+    fn error(&self, source: io::Error) -> DirectoryError {
+        DirectoryError { path: self.host.clone(), source }
     }
 }
 
@@ -154,11 +171,7 @@ fn open(environment: &Environment) -> wasmtime::Result<WasiP1Ctx> {
         builder.allow_blocking_current_thread(true);
     }
     for directory in &environment.dirs {
-        let perms = match directory.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
-        };
-        builder.preopened_dir(&directory.host, &directory.guest, perms)?;
+        directory.preopen(&mut builder)?;
     }
     Ok(builder.build_p1())
 }

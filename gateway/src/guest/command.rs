@@ -10,23 +10,20 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
-use http_body::Frame;
-use http_body_util::{BodyExt as _, Full};
-use prewasm_ext_http::{ExtraEnv, HostOptions, Inbound, Input, Network, Outbound, Output};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use prewasm_ext_http::{ExtraEnv, HostOptions, Inbound, Input, Network, Output};
 use tokio::io::AsyncWrite;
 use tokio_util::io::StreamReader;
 
-use super::{
-    leash::Leash,
-    state::{CoreGuest, End},
-    task::GuestTask,
-};
+use super::{Call, core::CoreGuest, leash::Leash, task::GuestTask};
 use crate::{
-    admission::Permit,
-    body::{BrokenOff, RequestBody, ResponseBody},
+    body::{BrokenOff, RequestBody, ResponseBody, whole},
     cgi::{self, Answer},
-    guest_log::{GuestLog, Stream},
-    respond::Failure,
+    failure::Failure,
+    guest_log::{GuestLog, Origin, Stream},
+    record::Record,
+    store::end::End,
 };
 
 /// How much a guest may write before the client has read it, and the largest head of an answer.
@@ -40,13 +37,8 @@ pub(crate) enum Outcome {
 }
 
 /// Serves one request on a fresh instance.
-pub(crate) async fn serve(
-    guest: CoreGuest,
-    outbound: Arc<Outbound>,
-    env: ExtraEnv,
-    body: RequestBody,
-    permit: Permit,
-) -> Result<Outcome, Failure> {
+pub(crate) async fn serve(guest: CoreGuest, env: ExtraEnv, body: RequestBody, call: Call) -> Result<Outcome, Failure> {
+    let Call { permit, outbound, record, .. } = call;
     let limits = &guest.app().limits;
     let (timeout, log) = (limits.timeout, limits.log);
     let output = Arc::new(Mutex::new(Buffer::default()));
@@ -54,10 +46,11 @@ pub(crate) async fn serve(
         extra_env: env,
         stdin: input(body),
         stdout: Output::Stream(Box::new(Stdout(Arc::clone(&output)))),
-        stderr: GuestLog::output(Stream::Stderr, log),
+        stderr: GuestLog::output(Stream::Stderr, log, Origin::Request(Arc::clone(&record))),
         network: Network { inbound: Inbound::Denied, outbound },
     };
-    let mut task = GuestTask::new(guest.run(options), timeout, permit);
+    let run = guest.run(options, Some(Arc::clone(&record)));
+    let mut task = GuestTask::new(run, timeout, permit, Arc::clone(&record));
     let answer = poll_fn(|cx| {
         let ended = task.poll(cx).is_ready();
         let head = cgi::parse(&lock(&output).bytes);
@@ -78,21 +71,26 @@ pub(crate) async fn serve(
     if let Some(End::Exited(code)) = task.end()
         && code != 0
     {
-        tracing::warn!(code, "the command exited with an error after its answer");
+        record.warn(&format!("the command exited with code {code} after its answer"));
     }
     Ok(match answer {
         Answer::LocalRedirect(path) => Outcome::Again(path),
-        Answer::Response { response, length } => Outcome::Respond(respond(response, length, task, output)),
+        Answer::Response { response, length } => Outcome::Respond(respond(response, length, task, output, record)),
     })
 }
 
-fn respond(response: Response<()>, head: usize, task: GuestTask, output: Arc<Mutex<Buffer>>) -> Response<ResponseBody> {
+fn respond(
+    response: Response<()>,
+    head: usize,
+    task: GuestTask,
+    output: Arc<Mutex<Buffer>>,
+    record: Arc<Record>,
+) -> Response<ResponseBody> {
     let _ = lock(&output).take_up_to(head);
-    let body = if task.end().is_some() {
-        ResponseBody::Whole(Full::new(lock(&output).take()))
+    let body: ResponseBody = if task.end().is_some() {
+        whole(lock(&output).take())
     } else {
-        let deadline = task.deadline();
-        ResponseBody::Command(Box::new(CommandBody { task: Leash::new(task, deadline), is_complete: false, output }))
+        Box::pin(CommandBody { task: Leash::new(task, record), is_complete: false, output })
     };
     response.map(|()| body)
 }
@@ -112,7 +110,7 @@ fn no_answer(task: &mut GuestTask, output: &Mutex<Buffer>) -> Failure {
 }
 
 fn input(body: RequestBody) -> Input {
-    if http_body::Body::is_end_stream(&body) {
+    if body.is_end_stream() {
         return Input::Empty;
     }
     Input::Stream(Box::new(StreamReader::new(body.map_err(io::Error::other).into_data_stream())))
@@ -178,8 +176,11 @@ pub(crate) struct CommandBody {
     output: Arc<Mutex<Buffer>>,
 }
 
-impl CommandBody {
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+impl Body for CommandBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let Some(progress) = self.task.with(|task| task.poll(cx)) else {
             return Poll::Ready((!self.is_complete).then_some(Err(BrokenOff)));
         };
@@ -189,19 +190,15 @@ impl CommandBody {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         std::task::ready!(progress);
-        match self.task.take().and_then(|mut task| task.take_failure()) {
-            Some(failure) => {
-                failure.log();
-                Poll::Ready(Some(Err(BrokenOff)))
-            }
-            None => {
-                self.is_complete = true;
-                Poll::Ready(None)
-            }
+        if self.task.with(|task| task.has_failed()) == Some(true) {
+            return Poll::Ready(Some(Err(self.task.break_off())));
         }
+        self.task.complete();
+        self.is_complete = true;
+        Poll::Ready(None)
     }
 
-    pub(crate) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         self.is_complete
     }
 }

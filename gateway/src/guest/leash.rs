@@ -6,45 +6,78 @@
 use std::{
     cell::RefCell,
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
 use tokio::{
     task::{AbortHandle, spawn_local},
-    time::{Instant, sleep_until},
+    time::sleep_until,
 };
 
-/// Holds a value until it is taken, or until its time is over.
+use super::task::GuestTask;
+use crate::{body::BrokenOff, failure::Failure, record::Record};
+
+/// What holds a guest.
+pub(crate) trait Holds: 'static {
+    fn task(&mut self) -> &mut GuestTask;
+}
+
+impl Holds for GuestTask {
+    fn task(&mut self) -> &mut GuestTask {
+        self
+    }
+}
+
+/// Holds a guest until it is taken, or until its time is over.
 pub(crate) struct Leash<T> {
     held: Rc<RefCell<Option<T>>>,
     watchdog: AbortHandle,
+    record: Arc<Record>,
 }
 
-impl<T: 'static> Leash<T> {
-    pub(crate) fn new(value: T, deadline: Instant) -> Self {
+impl<T: Holds> Leash<T> {
+    pub(crate) fn new(mut value: T, record: Arc<Record>) -> Self {
+        let deadline = value.task().deadline();
         let held = Rc::new(RefCell::new(Some(value)));
-        let watchdog = spawn_local(end_at(deadline, Rc::downgrade(&held))).abort_handle();
-        Self { held, watchdog }
+        let (watched, noted) = (Rc::downgrade(&held), Arc::clone(&record));
+        let watchdog = spawn_local(async move {
+            sleep_until(deadline).await;
+            end(&watched, &noted);
+        });
+        Self { held, watchdog: watchdog.abort_handle(), record }
     }
 
-    /// Looks at the value, unless it is gone.
+    /// Looks at the guest's holder, unless it is gone.
     pub(crate) fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
         self.held.borrow_mut().as_mut().map(look)
     }
 
-    /// Takes the value, unless it is gone.
+    /// Takes the guest's holder, unless it is gone.
     pub(crate) fn take(&self) -> Option<T> {
         self.watchdog.abort();
         self.held.borrow_mut().take()
     }
+
+    /// Ends the guest, and notes why its answer is not complete.
+    pub(crate) fn break_off(&self) -> BrokenOff {
+        let failure = self.take().and_then(|mut held| held.task().take_failure());
+        self.record.fail(&failure.unwrap_or(Failure::BrokeOff));
+        BrokenOff
+    }
+
+    /// Notes that the answer is complete, and takes the guest's holder.
+    pub(crate) fn complete(&self) -> Option<T> {
+        self.record.complete();
+        self.take()
+    }
 }
 
-async fn end_at<T>(deadline: Instant, held: Weak<RefCell<Option<T>>>) {
-    sleep_until(deadline).await;
+fn end<T>(held: &Weak<RefCell<Option<T>>>, record: &Record) {
     if let Some(held) = held.upgrade() {
         // Dropped after the borrow has ended: dropping a guest runs code.
         let ended = held.borrow_mut().take();
         if ended.is_some() {
-            tracing::warn!("the answer was not complete at the guest's deadline; it is broken off");
+            record.fail(&Failure::DeadlineWhileSending);
         }
     }
 }
@@ -62,17 +95,21 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::admission::Permit;
 
     #[tokio::test]
     async fn lets_go_at_the_deadline() {
         let local = LocalSet::new();
         local
             .run_until(async {
-                let leash = Leash::new((), Instant::now() + Duration::from_millis(1));
-                while leash.with(|()| ()).is_some() {
+                let record = Record::new(&http::Method::GET, &http::Uri::default(), [127, 0, 0, 1].into());
+                let never = std::future::pending();
+                let task = GuestTask::new(never, Duration::from_millis(1), Permit::free(), Arc::clone(&record));
+                let leash = Leash::new(task, record);
+                while leash.with(|_| ()).is_some() {
                     tokio::task::yield_now().await;
                 }
-                assert_eq!(leash.take(), None);
+                assert!(leash.take().is_none());
             })
             .await;
     }

@@ -1,7 +1,6 @@
 //! Resident socket servers: one long-lived instance behind connections in memory.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -13,15 +12,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Call,
+    core::CoreGuest,
     socket::{AfterAnswer, exchange},
-    state::CoreGuest,
     task::GuestTask,
 };
 use crate::{
-    admission::Permit,
     body::{RequestBody, ResponseBody},
-    guest_log::{GuestLog, Stream},
-    respond::Failure,
+    failure::Failure,
+    guest_log::{GuestLog, Origin, Stream},
 };
 
 /// An instance which ends sooner than this after its start is started again with a pause.
@@ -64,14 +63,14 @@ impl ResidentGuest {
     pub(crate) async fn serve(
         &self,
         request: Request<RequestBody>,
-        peer: SocketAddr,
-        permit: Permit,
+        call: Call,
     ) -> Result<Response<ResponseBody>, Failure> {
+        let Call { permit, peer, record, .. } = call;
         let connector = self.shared.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let stream = connector.connect(peer);
+        let stream = connector.connect(peer.client);
         // The guest runs elsewhere; what is watched here is the time.
-        let watch = GuestTask::new(std::future::pending(), self.timeout, permit);
-        let result = exchange(stream, request, watch, AfterAnswer::Leave).await;
+        let watch = GuestTask::new(std::future::pending(), self.timeout, permit, Arc::clone(&record));
+        let result = exchange(stream, request, watch, AfterAnswer::Leave, record).await;
         if matches!(result, Err(Failure::Deadline { .. })) && connector.since_last_wait() > self.timeout / 2 {
             // It is not just busy with others: it has not come back for a connection in a long time.
             self.shared.restart.notify_one();
@@ -87,11 +86,12 @@ impl Drop for ResidentGuest {
 }
 
 async fn keep_running(guest: &CoreGuest, shared: &Shared, mut inbound: VirtualInbound) {
+    let app = &*guest.app().name;
     let mut pause = FIRST_PAUSE;
     loop {
         let started = Instant::now();
         let ended = tokio::select! {
-            result = guest.clone().run(options(guest, inbound)) => Some(result),
+            result = guest.clone().run(options(guest, inbound), None) => Some(result),
             () = shared.restart.notified() => None,
         };
         // Requests from here on wait for the next instance.
@@ -99,9 +99,12 @@ async fn keep_running(guest: &CoreGuest, shared: &Shared, mut inbound: VirtualIn
         *shared.connector.lock().unwrap_or_else(PoisonError::into_inner) = connector;
         inbound = next;
         match ended {
-            Some(Ok(end)) => tracing::warn!(?end, "the resident guest ended; it is started again"),
-            Some(Err(failure)) => failure.log(),
-            None => tracing::warn!("the resident guest hangs; it is started again"),
+            Some(Ok(end)) => tracing::warn!(app, ?end, "the resident guest ended; it is started again"),
+            Some(Err(failure)) => {
+                let cause = failure.cause().unwrap_or_default();
+                tracing::warn!(app, cause, "{failure}; the resident guest is started again");
+            }
+            None => tracing::warn!(app, "the resident guest hangs; it is started again"),
         }
         if started.elapsed() < SHORT_LIFE {
             tokio::time::sleep(pause).await;
@@ -114,12 +117,13 @@ async fn keep_running(guest: &CoreGuest, shared: &Shared, mut inbound: VirtualIn
 
 fn options(guest: &CoreGuest, inbound: VirtualInbound) -> HostOptions {
     let outbound = Arc::new(Outbound::new(Arc::clone(&guest.app().outbound)));
+    let origin = Origin::App(Arc::clone(&guest.app().name));
     HostOptions {
         extra_env: Box::new(Vec::new),
         stdin: Input::Empty,
         // A resident guest is not bounded by requests, and neither is its log.
-        stdout: GuestLog::output(Stream::Stdout, usize::MAX),
-        stderr: GuestLog::output(Stream::Stderr, usize::MAX),
+        stdout: GuestLog::output(Stream::Stdout, usize::MAX, origin.clone()),
+        stderr: GuestLog::output(Stream::Stderr, usize::MAX, origin),
         network: Network { inbound: Inbound::Virtual(inbound), outbound },
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use prewasm_ext_http::{
@@ -19,15 +18,18 @@ use prewasm_ext_http::{
 };
 
 use super::{
-    leash::Leash,
-    state::{CoreGuest, End, Rehearsal},
+    Call,
+    core::{CoreGuest, Rehearsal},
+    leash::{Holds, Leash},
     task::GuestTask,
 };
 use crate::{
-    admission::Permit,
-    body::{BrokenOff, RequestBody, ResponseBody},
-    guest_log::{GuestLog, Stream},
-    respond::Failure,
+    body::{BrokenOff, RequestBody, ResponseBody, whole},
+    failure::Failure,
+    fields::remove_hop_by_hop,
+    guest_log::{GuestLog, Origin, Stream},
+    record::Record,
+    store::end::End,
 };
 
 type Connection = http1::Connection<TokioIo<VirtualStream>, RequestBody>;
@@ -44,34 +46,35 @@ pub(super) enum AfterAnswer {
 /// Serves one request on a fresh instance.
 pub(crate) async fn serve_isolated(
     guest: CoreGuest,
-    outbound: Arc<Outbound>,
     request: Request<RequestBody>,
-    peer: SocketAddr,
-    permit: Permit,
+    call: Call,
 ) -> Result<Response<ResponseBody>, Failure> {
+    let Call { permit, outbound, peer, record } = call;
     let (inbound, connector) = virtual_inbound();
-    let stream = connector.connect(peer);
+    let stream = connector.connect(peer.client);
     connector.close();
     let timeout = guest.app().limits.timeout;
-    let options = options(&guest, inbound, outbound);
-    let task = GuestTask::new(guest.run(options), timeout, permit);
-    exchange(stream, request, task, AfterAnswer::Finish).await
+    let options = options(&guest, inbound, outbound, &Origin::Request(Arc::clone(&record)));
+    let run = guest.run(options, Some(Arc::clone(&record)));
+    let task = GuestTask::new(run, timeout, permit, Arc::clone(&record));
+    exchange(stream, request, task, AfterAnswer::Finish, record).await
 }
 
 /// Makes an instance as for a request, and lets it find that nobody connects.
 pub(crate) async fn rehearse(guest: &CoreGuest, outbound: Arc<Outbound>) -> Result<Rehearsal, Failure> {
     let (inbound, connector) = virtual_inbound();
     connector.close();
-    guest.rehearse(options(guest, inbound, outbound)).await
+    let origin = Origin::App(Arc::clone(&guest.app().name));
+    guest.rehearse(options(guest, inbound, outbound, &origin)).await
 }
 
-fn options(guest: &CoreGuest, inbound: VirtualInbound, outbound: Arc<Outbound>) -> HostOptions {
+fn options(guest: &CoreGuest, inbound: VirtualInbound, outbound: Arc<Outbound>, origin: &Origin) -> HostOptions {
     let log = guest.app().limits.log;
     HostOptions {
         extra_env: Box::new(Vec::new),
         stdin: Input::Empty,
-        stdout: GuestLog::output(Stream::Stdout, log),
-        stderr: GuestLog::output(Stream::Stderr, log),
+        stdout: GuestLog::output(Stream::Stdout, log, origin.clone()),
+        stderr: GuestLog::output(Stream::Stderr, log, origin.clone()),
         network: Network { inbound: Inbound::Virtual(inbound), outbound },
     }
 }
@@ -82,6 +85,7 @@ pub(super) async fn exchange(
     request: Request<RequestBody>,
     guest: GuestTask,
     after: AfterAnswer,
+    record: Arc<Record>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| Failure::BadResponse { what: error.to_string() })?;
@@ -103,13 +107,17 @@ pub(super) async fn exchange(
         return Err(Failure::BadResponse { what: "it switches protocols, which is not supported".to_owned() });
     }
     if exchange.guest.has_failed() {
-        return settle(response, exchange).await;
+        return settle(response, exchange, &record).await;
     }
-    Ok(respond(response, exchange, after).await)
+    Ok(respond(response, exchange, after, record).await)
 }
 
 /// The guest has failed, and its head is not sent yet: either the answer is complete all the same, or it is none.
-async fn settle(response: Response<Incoming>, mut exchange: Exchange) -> Result<Response<ResponseBody>, Failure> {
+async fn settle(
+    response: Response<Incoming>,
+    mut exchange: Exchange,
+    record: &Record,
+) -> Result<Response<ResponseBody>, Failure> {
     let is_framed = is_framed(response.headers());
     let (mut head, body) = response.into_parts();
     let mut body = std::pin::pin!(body.collect());
@@ -121,9 +129,9 @@ async fn settle(response: Response<Incoming>, mut exchange: Exchange) -> Result<
     let failure = exchange.guest.take_failure().unwrap_or(Failure::NoResponse { how: "ended".to_owned() });
     match collected {
         Ok(body) if is_framed => {
-            failure.log();
+            record.fail(&failure);
             remove_hop_by_hop(&mut head.headers);
-            Ok(Response::from_parts(head, ResponseBody::Whole(Full::new(body.to_bytes()))))
+            Ok(Response::from_parts(head, whole(body.to_bytes())))
         }
         _ => Err(failure),
     }
@@ -135,7 +143,12 @@ fn is_framed(headers: &http::HeaderMap) -> bool {
 }
 
 /// A short answer is there whole by now; a longer one streams.
-async fn respond(response: Response<Incoming>, mut exchange: Exchange, after: AfterAnswer) -> Response<ResponseBody> {
+async fn respond(
+    response: Response<Incoming>,
+    mut exchange: Exchange,
+    after: AfterAnswer,
+    record: Arc<Record>,
+) -> Response<ResponseBody> {
     let (mut head, mut incoming) = response.into_parts();
     let is_framed = is_framed(&head.headers);
     remove_hop_by_hop(&mut head.headers);
@@ -148,16 +161,15 @@ async fn respond(response: Response<Incoming>, mut exchange: Exchange, after: Af
             };
             let mut exchange = Some(exchange);
             poll_fn(|cx| Poll::Ready(exchange.take().map(|exchange| exchange.complete(after, cx)))).await;
-            ResponseBody::Whole(Full::new(bytes))
+            whole(bytes)
         }
         first => {
             let first = match first {
                 Poll::Ready(first) => first,
                 Poll::Pending => None,
             };
-            let deadline = exchange.guest.deadline();
-            let exchange = Leash::new(exchange, deadline);
-            ResponseBody::Socket(Box::new(SocketBody { first, exchange, incoming, is_framed, after }))
+            let exchange = Leash::new(exchange, record);
+            Box::pin(SocketBody { first, exchange, incoming, is_framed, after })
         }
     };
     Response::from_parts(head, body)
@@ -167,6 +179,12 @@ async fn respond(response: Response<Incoming>, mut exchange: Exchange, after: Af
 struct Exchange {
     guest: GuestTask,
     connection: Option<Connection>,
+}
+
+impl Holds for Exchange {
+    fn task(&mut self) -> &mut GuestTask {
+        &mut self.guest
+    }
 }
 
 impl Exchange {
@@ -239,85 +257,56 @@ pub(crate) struct SocketBody {
 }
 
 impl SocketBody {
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = match self.first.take() {
+    /// An answer without framing ends when the guest closes, and a trap closes too.
+    fn ends_by_failure(&self) -> bool {
+        !self.is_framed && self.exchange.with(|exchange| exchange.guest.has_failed()) == Some(true)
+    }
+
+    fn complete(&mut self, cx: &mut Context<'_>) {
+        if let Some(exchange) = self.exchange.complete() {
+            exchange.complete(self.after, cx);
+        }
+    }
+}
+
+impl Body for SocketBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        let frame = match this.first.take() {
             Some(first) => Some(first),
-            None => match self.exchange.with(|exchange| exchange.poll_body(&mut self.incoming, cx)) {
+            None => match this.exchange.with(|exchange| exchange.poll_body(&mut this.incoming, cx)) {
                 Some(frame) => std::task::ready!(frame),
                 None => return Poll::Ready(Some(Err(BrokenOff))),
             },
         };
         match frame {
             Some(Ok(frame)) => {
-                if self.incoming.is_end_stream() {
-                    self.complete(cx);
+                if this.incoming.is_end_stream() {
+                    this.complete(cx);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => Poll::Ready(Some(Err(self.break_off()))),
-            None if self.ends_by_failure() => Poll::Ready(Some(Err(self.break_off()))),
+            Some(Err(_)) => Poll::Ready(Some(Err(this.exchange.break_off()))),
+            None if this.ends_by_failure() => Poll::Ready(Some(Err(this.exchange.break_off()))),
             None => {
-                self.complete(cx);
+                this.complete(cx);
                 Poll::Ready(None)
             }
         }
     }
 
-    /// An answer without framing ends when the guest closes, and a trap closes too.
-    fn ends_by_failure(&self) -> bool {
-        !self.is_framed && self.exchange.with(|exchange| exchange.guest.has_failed()) == Some(true)
-    }
-
-    fn break_off(&mut self) -> BrokenOff {
-        match self.exchange.take().and_then(|mut exchange| exchange.guest.take_failure()) {
-            Some(failure) => failure.log(),
-            None => tracing::warn!("the guest broke off its answer"),
-        }
-        BrokenOff
-    }
-
-    fn complete(&mut self, cx: &mut Context<'_>) {
-        if let Some(exchange) = self.exchange.take() {
-            exchange.complete(self.after, cx);
-        }
-    }
-
-    pub(crate) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         self.first.is_none() && self.incoming.is_end_stream()
     }
 
-    pub(crate) fn size_hint(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         match &self.first {
             // The rest is known to the other body, but not what has been taken out of it.
             Some(_) => SizeHint::default(),
             None => self.incoming.size_hint(),
         }
     }
-}
-
-/// Headers which are about the connection to the guest, not about the answer (RFC 9110, 7.6.1).
-pub(crate) fn remove_hop_by_hop(headers: &mut http::HeaderMap) {
-    let named: Vec<_> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse::<header::HeaderName>().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [
-        header::CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
 }

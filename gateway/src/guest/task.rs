@@ -6,14 +6,14 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::state::End;
-use crate::{admission::Permit, respond::Failure};
+use crate::{admission::Permit, failure::Failure, record::Record, store::end::End};
 
 type Running = Pin<Box<dyn Future<Output = Result<End, Failure>> + Send>>;
 
@@ -23,6 +23,7 @@ pub(crate) struct GuestTask {
     deadline: Pin<Box<Sleep>>,
     limit: Duration,
     permit: Option<Permit>,
+    record: Arc<Record>,
 }
 
 enum Progress {
@@ -36,12 +37,14 @@ impl GuestTask {
         guest: impl Future<Output = Result<End, Failure>> + Send + 'static,
         limit: Duration,
         permit: Permit,
+        record: Arc<Record>,
     ) -> Self {
         Self {
             state: Progress::Running(Box::pin(guest)),
             deadline: Box::pin(sleep_until(Instant::now() + limit)),
             limit,
             permit: Some(permit),
+            record,
         }
     }
 
@@ -88,21 +91,21 @@ impl GuestTask {
         }
     }
 
-    /// The answer is complete: lets the guest do what it still has to, and logs if that fails.
+    /// The answer is complete: lets the guest do what it still has to, and notes if that fails.
     pub(crate) fn finish(mut self, cx: &mut Context<'_>) {
         if self.poll(cx).is_pending() {
             tokio::task::spawn_local(async move {
                 std::future::poll_fn(|cx| self.poll(cx)).await;
-                self.log_failure();
+                self.note_failure();
             });
         } else {
-            self.log_failure();
+            self.note_failure();
         }
     }
 
-    fn log_failure(&mut self) {
+    fn note_failure(&mut self) {
         if let Some(failure) = self.take_failure() {
-            failure.log();
+            self.record.fail(&failure);
         }
     }
 }

@@ -11,12 +11,12 @@ use std::{
 
 use prewasm_artifact::{Artifact, sha256};
 use prewasm_ext_http::{
-    Access, Clock, DirectoryError, Draw, Environment, FileView, Host, HostOptions, HostView, Inbound, Input, Network,
-    Outbound, OutboundPolicy, Output, Random, Seed, Upcoming, Varied,
+    Clock, DirectoryError, Draw, Environment, FileView, Host, HostOptions, HostView, Inbound, Input, Network, Outbound,
+    OutboundPolicy, Output, Random, Seed, Upcoming, Varied,
 };
 use wasmtime::{Caller, component::ResourceTable};
 use wasmtime_wasi::{
-    Deterministic, FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+    Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
     p2::pipe::MemoryInputPipe,
 };
 
@@ -169,14 +169,7 @@ impl ComponentState {
             builder.stdin(MemoryInputPipe::new(content.clone()));
         }
         for directory in &inputs.dirs {
-            let perms = match directory.access {
-                Access::ReadOnly => FsPerms::ReadOnly,
-                Access::ReadWrite => FsPerms::ReadWrite,
-            };
-            builder.preopened_dir(&directory.host, &directory.guest, perms).map_err(|error| DirectoryError {
-                path: directory.host.clone(),
-                source: std::io::Error::other(error),
-            })?;
+            directory.preopen(&mut builder)?;
         }
         let files = ComponentFiles::new(inputs.realtime);
         Ok(Self { wasi: builder.build(), table: ResourceTable::new(), files, guard })

@@ -87,7 +87,7 @@ fn app(args: &PortArgs, artifact: Artifact) -> Result<App, Failure> {
 }
 
 fn trial(app: App) -> Result<Trial, Failure> {
-    Trial::prepare(app, &CodeCache::user()).map_err(|error| {
+    Trial::prepare(&app, &CodeCache::user()).map_err(|error| {
         let class = match &error {
             PrepareError::Load(error) => load_class(error),
             PrepareError::Directory(_) | PrepareError::Memory { .. } => Class::Usage,

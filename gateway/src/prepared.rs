@@ -1,0 +1,296 @@
+//! An app, ready to answer requests: compiled, linked, and decided how it is served.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use prewasm_artifact::{Artifact, HttpVersion, Kind};
+use prewasm_ext_http::{DirectoryError, Frozen, FrozenError, HostState, Outbound};
+
+use crate::{
+    admission::{Admission, Permit, Places, Shares},
+    app::{App, Grants, Limits, Mode},
+    cache::{Code, CodeCache, LoadError},
+    engines::{Allocation, Engines, Metering, on_demand},
+    failure::Failure,
+    guest::{component::p2::ComponentGuest, core::CoreGuest, resident::ResidentGuest},
+    record::{Record, Stage},
+    ticker::Pulse,
+};
+
+/// Bytes of a page of linear memory.
+const PAGE: u64 = 64 * 1024;
+
+/// Why an app cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It cannot be turned into code.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A directory cannot be opened.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// It is frozen, and its host state cannot be used.
+    #[error("cannot resume `{origin}`, which is frozen")]
+    Frozen {
+        /// The artifact.
+        origin: String,
+        /// What is wrong.
+        #[source]
+        source: FrozenError,
+    },
+    /// It was frozen with a socket of its own, and is none of the kind that gets connections.
+    #[error("`{origin}` is a {kind} and was frozen listening on {address}: only socket servers get connections")]
+    FrozenListener {
+        /// The artifact.
+        origin: String,
+        /// What it is.
+        kind: Kind,
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// It was frozen with the variables in it which a request is told by.
+    #[error(
+        "`{origin}` is a CGI command and was frozen after it had read its environment: it would not see the request's\n  hint: freeze it earlier, with `--until import:wasi_snapshot_preview1.environ_sizes_get`"
+    )]
+    FrozenEnvironment {
+        /// The artifact.
+        origin: String,
+    },
+    /// It is not of a kind that can be served.
+    #[error("`{origin}` is a {kind}, which cannot be served\n  hint: {hint}")]
+    Kind {
+        /// The artifact.
+        origin: String,
+        /// What it is.
+        kind: Kind,
+        /// What can be served instead.
+        hint: &'static str,
+    },
+    /// Only socket servers have an instance which outlives a request.
+    #[error("`{origin}` is a {kind}: only socket servers can be resident\n  hint: leave out `--mode resident`")]
+    NotResident {
+        /// The artifact.
+        origin: String,
+        /// What it is.
+        kind: Kind,
+    },
+    /// Its memory is larger than the limit from the start.
+    #[error("`{origin}` starts with {needed} bytes of memory, and the limit is {limit}\n  hint: raise `--max-memory`")]
+    Memory {
+        /// The artifact.
+        origin: String,
+        /// Bytes of its memories.
+        needed: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// It cannot be instantiated, or the system cannot hold the pool.
+    #[error(
+        "cannot prepare `{origin}`\n  hint: with fewer `--instances` or a smaller `--max-memory` the pool takes less address space"
+    )]
+    Engine {
+        /// The artifact.
+        origin: String,
+        /// Why.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// The system gives us no thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What all apps of a process share.
+pub(crate) struct Process {
+    pub(crate) engines: Engines,
+    pub(crate) places: Places,
+    /// Threads that serve.
+    pub(crate) workers: usize,
+    /// Our own addresses: a guest's call must not come back to us as a request, from an address that we trust perhaps.
+    pub(crate) listeners: Vec<SocketAddr>,
+}
+
+impl Process {
+    /// A process that may have `instances` instances at the same time.
+    pub(crate) fn new(instances: u32, workers: usize, listeners: Vec<SocketAddr>) -> Self {
+        Self { engines: Engines::new(instances), places: Places::new(instances), workers, listeners }
+    }
+}
+
+/// An app, ready to answer requests.
+pub(crate) struct Prepared {
+    grants: Arc<Grants>,
+    pub(crate) guest: Guest,
+    admission: Admission,
+    /// A door to the outside for each worker: connections stay on the thread that made them.
+    doors: Box<[OnceLock<Arc<Outbound>>]>,
+}
+
+/// How the app's requests are served: decided once.
+pub(crate) enum Guest {
+    Isolated(CoreGuest),
+    Resident(ResidentGuest),
+    Command(CoreGuest),
+    Component(ComponentGuest),
+}
+
+impl Prepared {
+    /// Compiles and links the app.
+    ///
+    /// # Errors
+    /// [`PrepareError`], before anything is served.
+    pub(crate) fn new(app: &App, process: &Process, shares: Shares, cache: &CodeCache) -> Result<Self, PrepareError> {
+        for directory in &app.environment.dirs {
+            directory.check()?;
+        }
+        let artifact = &*app.artifact;
+        let kind = kind(app, cache)?;
+        if let Some(objection) = objections(artifact, kind, app.mode, &app.limits).into_iter().next() {
+            return Err(objection);
+        }
+        let origin = artifact.origin();
+        let prepare_error = |source| PrepareError::Engine { origin: origin.to_owned(), source };
+        let metering = if app.limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
+        let allocation = match app.mode {
+            Mode::Resident => Allocation::OnDemand,
+            Mode::Auto | Mode::Isolated => Allocation::of_isolated(initial_memory(artifact), app.limits.memory),
+        };
+        let (engine, pulse) = process.engines.get(metering, allocation).map_err(prepare_error)?;
+        let code = cache.load(&engine, artifact, app.precompiled)?;
+        let mut outbound = Arc::clone(&app.outbound);
+        Arc::make_mut(&mut outbound).listeners.extend(&process.listeners);
+        let grants = Arc::new(Grants {
+            name: Arc::clone(&app.name),
+            environment: Arc::clone(&app.environment),
+            outbound,
+            limits: app.limits.clone(),
+        });
+        let guest = link(&code, kind, app.mode, (&grants, frozen(artifact)?), pulse, prepare_error)?;
+        Ok(Self {
+            admission: Admission::new(grants.limits.instances, grants.limits.queue, shares),
+            guest,
+            grants,
+            doors: (0..process.workers).map(|_| OnceLock::new()).collect(),
+        })
+    }
+
+    /// What its instances may see, call and use up.
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// The door to the outside on a worker.
+    pub(crate) fn door(&self, worker: usize) -> Arc<Outbound> {
+        let make = || Arc::new(Outbound::new(Arc::clone(&self.grants.outbound)));
+        Arc::clone(self.doors[worker].get_or_init(make))
+    }
+
+    /// A place among the instances, or one in the queue.
+    pub(crate) async fn admit(&self, record: &Record) -> Result<Permit, Failure> {
+        let begin = std::time::Instant::now();
+        let permit = self.admission.admit().await.map_err(|_| Failure::QueueFull)?;
+        record.time(Stage::Queue, begin.elapsed());
+        Ok(permit)
+    }
+}
+
+/// Everything that keeps an artifact of this kind from being served so: what `serve` refuses, and `inspect` foretells.
+pub fn objections(artifact: &Artifact, kind: Kind, mode: Mode, limits: &Limits) -> Vec<PrepareError> {
+    let checks = [
+        check_kind(artifact, kind, mode).err(),
+        check_frozen(artifact, kind).err(),
+        check_memory(artifact, limits.memory).err(),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+/// The artifact's kind; that of precompiled code is found by looking into it.
+fn kind(app: &App, cache: &CodeCache) -> Result<Kind, PrepareError> {
+    if app.artifact.kind() != Kind::Precompiled {
+        return Ok(app.artifact.kind());
+    }
+    let origin = || app.artifact.origin().to_owned();
+    let engine = on_demand(Metering::Off).map_err(|source| PrepareError::Engine { origin: origin(), source })?;
+    Ok(cache.load(&engine, &app.artifact, app.precompiled)?.kind())
+}
+
+fn check_kind(artifact: &Artifact, kind: Kind, mode: Mode) -> Result<(), PrepareError> {
+    let origin = || artifact.origin().to_owned();
+    let hint = match kind {
+        Kind::SocketServer => return Ok(()),
+        Kind::Command | Kind::HttpComponent(HttpVersion::V02) if mode == Mode::Resident => {
+            return Err(PrepareError::NotResident { origin: origin(), kind });
+        }
+        Kind::Command | Kind::HttpComponent(HttpVersion::V02) => return Ok(()),
+        Kind::HttpComponent(HttpVersion::V03) => "components for wasi:http 0.2 can be served",
+        Kind::CommandComponent => "run it with `prewasm run`",
+        Kind::Reactor | Kind::Component | Kind::Precompiled => {
+            "a module must export `_start`, a component a wasi:http handler"
+        }
+    };
+    Err(PrepareError::Kind { origin: origin(), kind, hint })
+}
+
+/// The host state of a frozen program, which each of its instances starts with.
+fn frozen(artifact: &Artifact) -> Result<Option<HostState>, PrepareError> {
+    let parsed = artifact.frozen().map(Frozen::parse).transpose();
+    let frozen = parsed.map_err(|source| PrepareError::Frozen { origin: artifact.origin().to_owned(), source })?;
+    Ok(frozen.map(|frozen| frozen.host))
+}
+
+fn check_frozen(artifact: &Artifact, kind: Kind) -> Result<(), PrepareError> {
+    let origin = || artifact.origin().to_owned();
+    let Some(section) = artifact.frozen() else { return Ok(()) };
+    let frozen = Frozen::parse(section).map_err(|source| PrepareError::Frozen { origin: origin(), source })?;
+    match frozen.host.addresses().next() {
+        Some(address) if kind != Kind::SocketServer => {
+            Err(PrepareError::FrozenListener { origin: origin(), kind, address })
+        }
+        _ if kind == Kind::Command && frozen.environment_read => {
+            Err(PrepareError::FrozenEnvironment { origin: origin() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The memory which a module starts with, in bytes, if it is a module.
+fn initial_memory(artifact: &Artifact) -> Option<u64> {
+    let memories = artifact.memories();
+    let sizes = memories.iter().map(|memory| memory.minimum.saturating_mul(PAGE));
+    (!memories.is_empty()).then(|| sizes.fold(0u64, u64::saturating_add))
+}
+
+fn check_memory(artifact: &Artifact, limit: u64) -> Result<(), PrepareError> {
+    match initial_memory(artifact) {
+        Some(needed) if needed > limit => {
+            Err(PrepareError::Memory { origin: artifact.origin().to_owned(), needed, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn link(
+    code: &Code,
+    kind: Kind,
+    mode: Mode,
+    (grants, frozen): (&Arc<Grants>, Option<HostState>),
+    pulse: Pulse,
+    prepare_error: impl Fn(wasmtime::Error) -> PrepareError,
+) -> Result<Guest, PrepareError> {
+    let grants = Arc::clone(grants);
+    Ok(match code {
+        Code::Component(component) => {
+            Guest::Component(ComponentGuest::new(component, grants, pulse).map_err(prepare_error)?)
+        }
+        Code::Module(module) => {
+            let guest = CoreGuest::new(module, grants, frozen, pulse).map_err(prepare_error)?;
+            match (kind, mode) {
+                (Kind::SocketServer, Mode::Resident) => Guest::Resident(ResidentGuest::start(guest)?),
+                (Kind::SocketServer, _) => Guest::Isolated(guest),
+                _ => Guest::Command(guest),
+            }
+        }
+    })
+}
