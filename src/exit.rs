@@ -39,7 +39,7 @@ impl Exit {
 }
 
 /// Whose fault an error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Ours, or the system's.
     Ours = 1,
@@ -99,6 +99,18 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = current.source();
     }
     text
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
 }
 
 impl From<ArtifactError> for Failure {

@@ -24,6 +24,10 @@ pub struct App {
     pub limits: Limits,
     /// Whether precompiled code is loaded.
     pub precompiled: PrecompiledPolicy,
+    /// How many requests an instance may serve.
+    pub reuse: Reuse,
+    /// What is added to its requests.
+    pub injected: Injected,
 }
 
 impl App {
@@ -37,6 +41,8 @@ impl App {
             outbound: Arc::default(),
             limits: Limits::default(),
             precompiled: PrecompiledPolicy::Refuse,
+            reuse: Reuse::default(),
+            injected: Injected::default(),
         }
     }
 }
@@ -48,6 +54,47 @@ pub(crate) struct Grants {
     pub(crate) environment: Arc<Environment>,
     pub(crate) outbound: Arc<OutboundPolicy>,
     pub(crate) limits: Limits,
+}
+
+impl Grants {
+    /// What an app is granted.
+    pub(crate) fn of(app: &App) -> Self {
+        Self {
+            name: Arc::clone(&app.name),
+            environment: Arc::clone(&app.environment),
+            outbound: Arc::clone(&app.outbound),
+            limits: app.limits.clone(),
+        }
+    }
+}
+
+/// How many requests an instance of a wasi:http 0.3 component may serve. All other guests have an instance per request,
+/// or are resident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// Requests after which an instance ends.
+    pub requests: u32,
+    /// Requests which it serves at the same time.
+    pub concurrent: u32,
+    /// How long it waits for another request.
+    pub idle: Duration,
+}
+
+impl Default for Reuse {
+    /// A fresh instance per request.
+    fn default() -> Self {
+        Self { requests: 1, concurrent: 1, idle: Duration::from_secs(1) }
+    }
+}
+
+/// Fields that are added to requests for an app, and removed if a client sends them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Injected {
+    /// None.
+    #[default]
+    None,
+    /// Those of Spin's HTTP trigger: `spin-full-url`, `spin-path-info` and others.
+    Spin,
 }
 
 /// Whether requests share an instance.

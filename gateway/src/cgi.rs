@@ -1,10 +1,11 @@
 //! CGI 1.1 (RFC 3875): what a command sees of a request, and what its output says.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts};
+use percent_encoding::percent_decode_str;
 
-use crate::{fields::remove_hop_by_hop, peer::Peer};
+use crate::{fields::remove_hop_by_hop, peer::Peer, router::Found};
 
 /// At most this many headers in an answer.
 const MAX_HEADERS: usize = 128;
@@ -21,8 +22,30 @@ pub(crate) enum Answer {
     LocalRedirect(String),
 }
 
+/// Where in an app's routes a request's path lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The part of the path that the route has matched, decoded.
+    script_name: String,
+    /// What follows it, decoded.
+    path_info: String,
+    /// The route, as it was written.
+    route: Arc<str>,
+}
+
+impl Place {
+    pub(crate) fn of<T>(found: &Found<'_, T>, route: &Arc<str>) -> Self {
+        Self { script_name: decode(found.base), path_info: decode(found.rest), route: Arc::clone(route) }
+    }
+}
+
 /// The meta-variables of a request (RFC 3875, 4.1).
-pub(crate) fn environment(request: &Parts, content_length: Option<u64>, peer: &Peer) -> Vec<(String, String)> {
+pub(crate) fn environment(
+    request: &Parts,
+    content_length: Option<u64>,
+    place: &Place,
+    peer: &Peer,
+) -> Vec<(String, String)> {
     let uri = &request.uri;
     let (name, port) = server_name(request, peer.local);
     let mut env: Vec<(String, String)> = [
@@ -32,13 +55,14 @@ pub(crate) fn environment(request: &Parts, content_length: Option<u64>, peer: &P
         ("SERVER_NAME", name),
         ("SERVER_PORT", port),
         ("REQUEST_METHOD", request.method.to_string()),
-        ("SCRIPT_NAME", String::new()),
-        ("PATH_INFO", decode(uri.path())),
+        ("SCRIPT_NAME", place.script_name.clone()),
+        ("PATH_INFO", place.path_info.clone()),
         ("QUERY_STRING", uri.query().unwrap_or_default().to_owned()),
         ("REMOTE_ADDR", peer.client.ip().to_string()),
         ("REMOTE_HOST", peer.client.ip().to_string()),
-        // WAGI's addition: the target as it was sent.
+        // WAGI's additions: the path not decoded, and the route that has matched.
         ("X_RAW_PATH_INFO", uri.path().to_owned()),
+        ("X_MATCHED_ROUTE", place.route.to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
@@ -112,24 +136,8 @@ fn text(value: &HeaderValue) -> String {
 
 /// Resolves `%XX`. What does not decode to UTF-8 without NUL stays as it is.
 fn decode(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (byte, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(value)) => {
-                decoded.push(value);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    match String::from_utf8(decoded) {
-        Ok(decoded) if !decoded.contains('\0') => decoded,
+    match percent_decode_str(path).decode_utf8() {
+        Ok(decoded) if !decoded.contains('\0') => decoded.into_owned(),
         _ => path.to_owned(),
     }
 }
@@ -226,24 +234,25 @@ mod tests {
     }
 
     fn env_of(request: http::request::Builder) -> std::collections::HashMap<String, String> {
+        let place = Place { script_name: "/app".into(), path_info: "/a b".into(), route: Arc::from("/app/...") };
         let peer = Peer {
             client: "10.0.0.1:5".parse().expect("valid"),
             local: "127.0.0.1:8080".parse().expect("valid"),
             scheme: http::uri::Scheme::HTTP,
         };
-        environment(&parts(request), Some(3), &peer).into_iter().collect()
+        environment(&parts(request), Some(3), &place, &peer).into_iter().collect()
     }
 
     #[test]
     fn meta_variables_follow_the_rfc() {
         let env = env_of(
-            Request::get("/a%20b?q=1")
+            Request::get("/app/a%20b?q=1")
                 .header("host", "example.com:81")
                 .header("x-a", "1")
                 .header("x-a", "2")
                 .header("content-type", "t/x"),
         );
-        assert_eq!(env["PATH_INFO"], "/a b");
+        assert_eq!((env["SCRIPT_NAME"].as_str(), env["PATH_INFO"].as_str()), ("/app", "/a b"));
         assert_eq!(env["QUERY_STRING"], "q=1");
         assert_eq!((env["SERVER_NAME"].as_str(), env["SERVER_PORT"].as_str()), ("example.com", "81"));
         assert_eq!(env["HTTP_X_A"], "1, 2");

@@ -10,6 +10,15 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// Why a request got no answer from its guest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    /// The client's: its target can be read in two ways, or in none.
+    #[error("the request's target is refused: {what}")]
+    BadTarget { what: String },
+    /// The client's: nobody answers there.
+    #[error("there is nothing here")]
+    NoRoute,
+    /// The client's: what is there does not take this method.
+    #[error("this method is not allowed here")]
+    MethodNotAllowed { allow: String },
     /// The client's: its body is larger than permitted.
     #[error("the request body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
@@ -63,7 +72,12 @@ impl Failure {
     /// Whose fault it is.
     pub(crate) fn fault(&self) -> Fault {
         match self {
-            Self::BodyTooLarge { .. } | Self::BodyRead(_) | Self::BodyTimeout { .. } => Fault::Client,
+            Self::BadTarget { .. }
+            | Self::NoRoute
+            | Self::MethodNotAllowed { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyRead(_)
+            | Self::BodyTimeout { .. } => Fault::Client,
             Self::Trap(_)
             | Self::OutOfMemory { .. }
             | Self::OutOfFuel
@@ -91,6 +105,9 @@ impl Failure {
     /// One word for logs and counters.
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::BadTarget { .. } => "bad-target",
+            Self::NoRoute => "no-route",
+            Self::MethodNotAllowed { .. } => "method-not-allowed",
             Self::BodyTooLarge { .. } => "body-too-large",
             Self::BodyRead(_) => "body-broken",
             Self::BodyTimeout { .. } => "body-timeout",

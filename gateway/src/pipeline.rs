@@ -1,26 +1,24 @@
 //! The life of a request, in reading order.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header, request::Parts};
 use http_body::Body;
 use prewasm_ext_http::ExtraEnv;
 
 use crate::{
-    body::{Counted, RequestBody, ResponseBody, whole},
-    cgi,
+    body::{Counted, RequestBody, ResponseBody},
+    cgi::{self, Place},
     failure::{BoxError, Failure},
     fields::remove_hop_by_hop,
-    guest::{
-        Call,
-        command::{self, Outcome},
-        core::CoreGuest,
-        socket,
-    },
+    guest::{Call, command, core::CoreGuest, socket},
     peer::Peer,
-    prepared::{Guest, Prepared},
-    record::Record,
+    prepared::Guest,
+    record::{Record, Stage},
+    router::Lookup,
+    site::{Destination, Member, Site, Target},
+    target,
 };
 
 /// A command which redirects locally more often than this is taken for a loop.
@@ -34,13 +32,13 @@ pub(crate) struct Visit<'a> {
 }
 
 /// Answers one request: a guest's failure is an answer too.
-pub(crate) async fn call<B>(app: &Prepared, request: Request<B>, peer: &Peer, worker: usize) -> Response<ResponseBody>
+pub(crate) async fn call<B>(site: &Site, request: Request<B>, peer: &Peer, worker: usize) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let record = Record::new(request.method(), request.uri(), peer.client.ip());
     let visit = Visit { peer, worker, record: &record };
-    let response = serve(app, request.map(RequestBody::new), &visit).await.unwrap_or_else(|failure| {
+    let response = serve(site, request.map(RequestBody::new), &visit).await.unwrap_or_else(|failure| {
         record.fail(&failure);
         failure.response()
     });
@@ -58,82 +56,128 @@ where
 
 /// Answers one request, or tells why there is no answer.
 pub(crate) async fn serve(
-    app: &Prepared,
+    site: &Site,
     request: Request<RequestBody>,
     visit: &Visit<'_>,
 ) -> Result<Response<ResponseBody>, Failure> {
-    visit.record.route(&app.grants().name, &app.grants().name);
-    if request.method() == Method::CONNECT {
-        return Ok(refuse_connect());
+    let (mut head, mut body) = request.into_parts();
+    if head.method == Method::CONNECT {
+        return Err(Failure::MethodNotAllowed { allow: String::new() });
     }
-    let limits = &app.grants().limits;
-    let (head, body) = request.into_parts();
-    let body = body.limit(limits.body)?;
-    match &app.guest {
-        Guest::Isolated(guest) => {
-            // A slow client's body is waited for before an instance is taken.
-            let body = body.gather(limits.body, limits.timeout).await?;
-            let call = admit(app, visit).await?;
-            socket::serve_isolated(guest.clone(), for_guest(head, body), call).await
-        }
-        Guest::Resident(guest) => {
-            let body = body.gather(limits.body, limits.timeout).await?;
-            let call = admit(app, visit).await?;
-            guest.serve(for_guest(head, body), call).await
-        }
-        Guest::Command(guest) => serve_command(app, guest, head, body, visit).await,
-        Guest::Component(guest) => {
-            let call = admit(app, visit).await?;
-            guest.clone().serve(for_guest(head, body), call).await
-        }
-    }
-}
-
-async fn admit(app: &Prepared, visit: &Visit<'_>) -> Result<Call, Failure> {
-    Ok(Call {
-        permit: app.admit(visit.record).await?,
-        outbound: app.door(visit.worker),
-        peer: visit.peer.clone(),
-        record: Arc::clone(visit.record),
-    })
-}
-
-async fn serve_command(
-    app: &Prepared,
-    guest: &CoreGuest,
-    head: Parts,
-    mut body: RequestBody,
-    visit: &Visit<'_>,
-) -> Result<Response<ResponseBody>, Failure> {
-    let limits = &app.grants().limits;
-    let mut head = Arc::new(head);
-    if body.length().is_none() {
-        // CONTENT_LENGTH must be right (RFC 3875, 4.1.2), so a chunked body is read to its end first.
-        body = body.gather_all(limits.body, limits.timeout).await?;
-    }
+    // More than one round only if a command redirects: the target is then asked for as by a client (RFC 3875, 6.2.2).
     for _ in 0..=MAX_LOCAL_REDIRECTS {
-        let length = body.length().filter(|length| *length > 0);
-        let words = cgi::search_words(head.uri.query());
-        let env = environment(Arc::clone(&head), length, visit.peer.clone());
-        let guest = guest.with_arguments(words);
-        let call = admit(app, visit).await?;
-        match command::serve(guest, env, body, call).await? {
-            Outcome::Respond(response) => return check_length(response, &head.method),
-            Outcome::Again(location) => {
-                let redirected = Arc::make_mut(&mut head);
-                redirected.uri = location.parse().map_err(|_| bad_redirect(&location))?;
-                redirected.method = Method::GET;
-                redirected.headers.remove(header::CONTENT_TYPE);
-                body = RequestBody::empty();
+        target::normalize(&mut head)?;
+        // What is found borrows the path, and the head goes to the guest.
+        let uri = head.uri.clone();
+        let found = match site.router.find(&target::host(&head), &head.method, uri.path()) {
+            Lookup::Found(found) => found,
+            Lookup::NotFound => return Err(Failure::NoRoute),
+            Lookup::MethodNotAllowed { allow } => {
+                let allow = allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+                return Err(Failure::MethodNotAllowed { allow });
             }
+        };
+        let Destination { name, route, target } = found.target;
+        visit.record.route(name, route);
+        match target {
+            Target::App(member) => {
+                let place = Place::of(&found, route);
+                match ask(member, head, body, &place, visit).await? {
+                    Outcome::Respond(response) => return Ok(response),
+                    Outcome::Again(redirected) => (head, body) = (*redirected, RequestBody::empty()),
+                }
+            }
+            Target::Files(files) => return Ok(files.respond(&head, found.rest).await),
+            Target::Respond(fixed) => return Ok(fixed.response()),
+            Target::NotFound => return Err(Failure::NoRoute),
         }
     }
     Err(Failure::BadResponse { what: "it redirects locally without end".to_owned() })
 }
 
+/// What asking an app leads to.
+enum Outcome {
+    Respond(Response<ResponseBody>),
+    /// A local redirect: this is asked for instead.
+    Again(Box<Parts>),
+}
+
+/// Asks an app.
+async fn ask(
+    member: &Member,
+    head: Parts,
+    body: RequestBody,
+    place: &Place,
+    visit: &Visit<'_>,
+) -> Result<Outcome, Failure> {
+    let limits = &member.app.grants().limits;
+    let body = body.limit(limits.body)?;
+    match &member.app.guest {
+        Guest::Isolated(guest) => {
+            // A slow client's body is waited for before an instance is taken.
+            let body = body.gather(limits.body, limits.timeout).await?;
+            let call = admit(member, visit).await?;
+            socket::serve_isolated(guest.clone(), for_guest(head, body), call).await.map(Outcome::Respond)
+        }
+        Guest::Resident(guest) => {
+            let body = body.gather(limits.body, limits.timeout).await?;
+            let call = admit(member, visit).await?;
+            guest.serve(for_guest(head, body), call).await.map(Outcome::Respond)
+        }
+        Guest::Command(guest) => ask_command(member, guest, head, body, place, visit).await,
+        Guest::Component(guest) => {
+            let call = admit(member, visit).await?;
+            guest.clone().serve(for_guest(head, body), call).await.map(Outcome::Respond)
+        }
+    }
+}
+
+/// A place among the instances, or one in the queue.
+async fn admit(member: &Member, visit: &Visit<'_>) -> Result<Call, Failure> {
+    let begin = Instant::now();
+    let permit = member.admission.admit().await.map_err(|_| Failure::QueueFull)?;
+    visit.record.time(Stage::Queue, begin.elapsed());
+    Ok(Call {
+        permit,
+        outbound: member.app.door(visit.worker),
+        peer: visit.peer.clone(),
+        record: Arc::clone(visit.record),
+    })
+}
+
+async fn ask_command(
+    member: &Member,
+    guest: &CoreGuest,
+    head: Parts,
+    mut body: RequestBody,
+    place: &Place,
+    visit: &Visit<'_>,
+) -> Result<Outcome, Failure> {
+    let limits = &member.app.grants().limits;
+    if body.length().is_none() {
+        // CONTENT_LENGTH must be right (RFC 3875, 4.1.2), so a chunked body is read to its end first.
+        body = body.gather_all(limits.body, limits.timeout).await?;
+    }
+    let length = body.length().filter(|length| *length > 0);
+    let guest = guest.with_arguments(cgi::search_words(head.uri.query()));
+    let head = Arc::new(head);
+    let env = environment(Arc::clone(&head), length, place.clone(), visit.peer.clone());
+    let call = admit(member, visit).await?;
+    match command::serve(guest, env, body, call).await? {
+        command::Outcome::Respond(response) => check_length(response, &head.method).map(Outcome::Respond),
+        command::Outcome::Again(location) => {
+            let mut head = Arc::unwrap_or_clone(head);
+            head.uri = location.parse().map_err(|_| bad_redirect(&location))?;
+            head.method = Method::GET;
+            head.headers.remove(header::CONTENT_TYPE);
+            Ok(Outcome::Again(Box::new(head)))
+        }
+    }
+}
+
 /// The meta-variables, made when the command asks for them.
-fn environment(head: Arc<Parts>, length: Option<u64>, peer: Peer) -> ExtraEnv {
-    Box::new(move || cgi::environment(&head, length, &peer))
+fn environment(head: Arc<Parts>, length: Option<u64>, place: Place, peer: Peer) -> ExtraEnv {
+    Box::new(move || cgi::environment(&head, length, &place, &peer))
 }
 
 /// A body which is there whole must be as long as its head says, except that an answer to HEAD has none.
@@ -167,10 +211,4 @@ fn for_guest(mut head: Parts, body: RequestBody) -> Request<RequestBody> {
     }
     head.version = Version::HTTP_11;
     Request::from_parts(head, body)
-}
-
-fn refuse_connect() -> Response<ResponseBody> {
-    let mut response = Response::new(whole("CONNECT is not supported\n"));
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
 }

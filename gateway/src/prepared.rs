@@ -5,17 +5,16 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use prewasm_artifact::{Artifact, HttpVersion, Kind};
+use prewasm_artifact::{Artifact, HttpVersion, Kind, Sha256};
 use prewasm_ext_http::{DirectoryError, Frozen, FrozenError, HostState, Outbound};
 
 use crate::{
-    admission::{Admission, Permit, Places, Shares},
-    app::{App, Grants, Limits, Mode},
-    cache::{Code, CodeCache, LoadError},
+    admission::Places,
+    app::{App, Grants, Injected, Limits, Mode, Reuse},
+    cache::{Code, LoadError, PrecompiledPolicy},
     engines::{Allocation, Engines, Metering, on_demand},
-    failure::Failure,
     guest::{component::p2::ComponentGuest, core::CoreGuest, resident::ResidentGuest},
-    record::{Record, Stage},
+    shared_code::SharedCode,
     ticker::Pulse,
 };
 
@@ -121,9 +120,9 @@ impl Process {
 
 /// An app, ready to answer requests.
 pub(crate) struct Prepared {
+    identity: Identity,
     grants: Arc<Grants>,
     pub(crate) guest: Guest,
-    admission: Admission,
     /// A door to the outside for each worker: connections stay on the thread that made them.
     doors: Box<[OnceLock<Arc<Outbound>>]>,
 }
@@ -141,12 +140,12 @@ impl Prepared {
     ///
     /// # Errors
     /// [`PrepareError`], before anything is served.
-    pub(crate) fn new(app: &App, process: &Process, shares: Shares, cache: &CodeCache) -> Result<Self, PrepareError> {
+    pub(crate) fn new(app: &App, process: &Process, code: &SharedCode<'_>) -> Result<Self, PrepareError> {
         for directory in &app.environment.dirs {
             directory.check()?;
         }
         let artifact = &*app.artifact;
-        let kind = kind(app, cache)?;
+        let kind = kind(app, code)?;
         if let Some(objection) = objections(artifact, kind, app.mode, &app.limits).into_iter().next() {
             return Err(objection);
         }
@@ -158,18 +157,13 @@ impl Prepared {
             Mode::Auto | Mode::Isolated => Allocation::of_isolated(initial_memory(artifact), app.limits.memory),
         };
         let (engine, pulse) = process.engines.get(metering, allocation).map_err(prepare_error)?;
-        let code = cache.load(&engine, artifact, app.precompiled)?;
-        let mut outbound = Arc::clone(&app.outbound);
-        Arc::make_mut(&mut outbound).listeners.extend(&process.listeners);
-        let grants = Arc::new(Grants {
-            name: Arc::clone(&app.name),
-            environment: Arc::clone(&app.environment),
-            outbound,
-            limits: app.limits.clone(),
-        });
+        let code = code.load(&engine, artifact, app.precompiled)?;
+        let mut grants = Grants::of(app);
+        Arc::make_mut(&mut grants.outbound).listeners.extend(&process.listeners);
+        let grants = Arc::new(grants);
         let guest = link(&code, kind, app.mode, (&grants, frozen(artifact)?), pulse, prepare_error)?;
         Ok(Self {
-            admission: Admission::new(grants.limits.instances, grants.limits.queue, shares),
+            identity: Identity::of(app),
             guest,
             grants,
             doors: (0..process.workers).map(|_| OnceLock::new()).collect(),
@@ -187,12 +181,33 @@ impl Prepared {
         Arc::clone(self.doors[worker].get_or_init(make))
     }
 
-    /// A place among the instances, or one in the queue.
-    pub(crate) async fn admit(&self, record: &Record) -> Result<Permit, Failure> {
-        let begin = std::time::Instant::now();
-        let permit = self.admission.admit().await.map_err(|_| Failure::QueueFull)?;
-        record.time(Stage::Queue, begin.elapsed());
-        Ok(permit)
+    /// Whether it is this app, unchanged.
+    pub(crate) fn is_of(&self, app: &App) -> bool {
+        self.identity == Identity::of(app)
+    }
+}
+
+/// What makes two apps the same, the program by its hash: its bytes are not kept once it is compiled.
+#[derive(PartialEq)]
+struct Identity {
+    program: (String, Sha256),
+    mode: Mode,
+    reuse: Reuse,
+    injected: Injected,
+    precompiled: PrecompiledPolicy,
+    grants: Grants,
+}
+
+impl Identity {
+    fn of(app: &App) -> Self {
+        Self {
+            program: (app.artifact.origin().to_owned(), app.artifact.sha256()),
+            mode: app.mode,
+            reuse: app.reuse,
+            injected: app.injected,
+            precompiled: app.precompiled,
+            grants: Grants::of(app),
+        }
     }
 }
 
@@ -207,13 +222,13 @@ pub fn objections(artifact: &Artifact, kind: Kind, mode: Mode, limits: &Limits) 
 }
 
 /// The artifact's kind; that of precompiled code is found by looking into it.
-fn kind(app: &App, cache: &CodeCache) -> Result<Kind, PrepareError> {
+fn kind(app: &App, code: &SharedCode<'_>) -> Result<Kind, PrepareError> {
     if app.artifact.kind() != Kind::Precompiled {
         return Ok(app.artifact.kind());
     }
     let origin = || app.artifact.origin().to_owned();
     let engine = on_demand(Metering::Off).map_err(|source| PrepareError::Engine { origin: origin(), source })?;
-    Ok(cache.load(&engine, &app.artifact, app.precompiled)?.kind())
+    Ok(code.load(&engine, &app.artifact, app.precompiled)?.kind())
 }
 
 fn check_kind(artifact: &Artifact, kind: Kind, mode: Mode) -> Result<(), PrepareError> {

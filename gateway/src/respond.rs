@@ -13,6 +13,9 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 impl Failure {
     fn status(&self) -> StatusCode {
         match self {
+            Self::BadTarget { .. } => StatusCode::BAD_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyRead(_) => StatusCode::BAD_REQUEST,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -33,6 +36,12 @@ impl Failure {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if let Self::MethodNotAllowed { allow } = self
+            && let Ok(allow) = HeaderValue::from_str(allow)
+        {
+            // Required even if it is empty (RFC 9110, 15.5.6).
+            headers.insert(header::ALLOW, allow);
+        }
         if matches!(self, Self::QueueFull) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http::uri::Scheme;
+use http::{HeaderValue, header, uri::Scheme};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -25,11 +25,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    app::App,
     cache::CodeCache,
     peer::Peer,
     pipeline,
-    prepared::{PrepareError, Prepared, Process},
+    prepared::Process,
+    reload::Reloader,
+    site::{Live, Site, SiteErrors},
+    spec::{Loaded, SiteSource},
 };
 
 /// Connections which the kernel keeps while all workers are busy.
@@ -46,12 +48,16 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Threads which serve.
     pub workers: NonZeroUsize,
-    /// How long to wait for running requests when told to stop.
+    /// How long to go on serving, as no longer ready, when told to stop: load balancers need time to notice.
+    pub drain_delay: Duration,
+    /// How long to wait for running requests after that.
     pub drain: Duration,
     /// Whether another process may listen on the same address.
     pub reuse_port: bool,
     /// Connections open at the same time; any more wait in the kernel.
     pub connections: usize,
+    /// Instances alive at the same time, of all apps.
+    pub instances: u32,
 }
 
 impl Default for ServerOptions {
@@ -59,9 +65,11 @@ impl Default for ServerOptions {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            drain_delay: Duration::ZERO,
             drain: Duration::from_secs(30),
             reuse_port: false,
             connections: 10_000,
+            instances: 1_000,
         }
     }
 }
@@ -69,9 +77,9 @@ impl Default for ServerOptions {
 /// Why nothing is served, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The app cannot be served.
+    /// The site cannot be served.
     #[error(transparent)]
-    Prepare(#[from] PrepareError),
+    Site(#[from] SiteErrors),
     /// The address cannot be bound.
     #[error("cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "\n  hint: another program listens there; choose another address with `--listen`" } else { "" })]
     Listen {
@@ -86,52 +94,73 @@ pub enum ServeError {
     Worker(#[source] io::Error),
 }
 
-/// Serves the app until SIGTERM or SIGINT, then lets running requests finish.
+/// Serves a site until SIGTERM or SIGINT, then lets running requests finish. On SIGHUP, and when a watched file has
+/// changed, the site is loaded from `source` again; requests in flight end on the site they began on.
 ///
-/// `on_listening` is told the address really bound, when everything is ready.
+/// `on_listening` is given the address really bound, when everything is ready.
 ///
 /// # Errors
 /// [`ServeError`], before the first request.
 pub fn serve(
-    app: &App,
-    options: ServerOptions,
+    first: Loaded,
+    source: impl SiteSource,
+    options: &ServerOptions,
     cache: &CodeCache,
     on_listening: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     // Bound first: a busy port is told before a minute of compiling.
-    let listener = bind(&options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
+    let listener = bind(options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(ServeError::Worker)?;
-    let process = Process::new(app.limits.instances, options.workers.get(), vec![address]);
-    let app = Arc::new(Prepared::new(app, &process, process.places.share(1), cache)?);
+    let process = Process::new(options.instances, options.workers.get(), vec![address]);
+    let live = Arc::new(Live::from_pointee(Site::prepare(first.site, &process, cache, None)?));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
+    let reloader = Reloader::new(source, Arc::clone(&live), process, cache.clone(), first.watched);
     runtime.block_on(async {
-        let shutdown = signalled().map_err(ServeError::Worker)?;
+        let shutdown = terminated().map_err(ServeError::Worker)?;
+        let _reloading = reloader.start().map_err(ServeError::Worker)?;
         let listener = TcpListener::from_std(listener).map_err(ServeError::Worker)?;
-        run(listener, &app, &options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
+        run(listener, &live, options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
     })
+}
+
+/// How far the end of serving has come.
+#[derive(Clone, Debug, Default)]
+struct Ending {
+    /// Connections are closed with their next answer, so that clients go elsewhere.
+    leaving: CancellationToken,
+    /// No more requests are taken.
+    draining: CancellationToken,
 }
 
 /// Serves until `shutdown` is done. The caller owns the socket and the signal.
 async fn run(
     listener: TcpListener,
-    app: &Arc<Prepared>,
+    live: &Arc<Live>,
     options: &ServerOptions,
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(),
 ) -> io::Result<()> {
-    let drain = CancellationToken::new();
+    let ending = Ending::default();
     let workers = (0..options.workers.get())
-        .map(|index| Worker::start(index, Arc::clone(app), drain.clone(), options.drain))
+        .map(|index| Worker::start(index, Arc::clone(live), ending.clone(), options.drain))
         .collect::<io::Result<Vec<_>>>()?;
     on_ready();
+    let leave = async {
+        shutdown.await;
+        ending.leaving.cancel();
+        if !options.drain_delay.is_zero() {
+            tracing::info!(delay = ?options.drain_delay, "leaving: connections are closed with their next answer");
+            tokio::time::sleep(options.drain_delay).await;
+        }
+    };
     tokio::select! {
         () = accept(&listener, &workers, options.connections) => {}
-        () = shutdown => {}
+        () = leave => {}
     }
     tracing::info!("draining");
     // No connection is accepted any more; clients that come now go to whoever listens next.
     drop(listener);
-    drain.cancel();
+    ending.draining.cancel();
     for worker in workers {
         worker.join().await;
     }
@@ -154,7 +183,7 @@ fn bind(options: &ServerOptions) -> io::Result<StdListener> {
 }
 
 #[cfg(unix)]
-fn signalled() -> io::Result<impl Future<Output = ()>> {
+fn terminated() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -168,7 +197,7 @@ fn signalled() -> io::Result<impl Future<Output = ()>> {
 }
 
 #[cfg(not(unix))]
-fn signalled() -> io::Result<impl Future<Output = ()>> {
+fn terminated() -> io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })
@@ -208,14 +237,14 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(index: usize, app: Arc<Prepared>, drain: CancellationToken, limit: Duration) -> io::Result<Self> {
+    fn start(index: usize, live: Arc<Live>, ending: Ending, limit: Duration) -> io::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let counted = Arc::clone(&load);
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let local = LocalSet::new();
-            local.block_on(&runtime, work(index, app, receiver, counted, drain, limit));
+            local.block_on(&runtime, work(index, live, receiver, counted, ending, limit));
         })?;
         Ok(Self { connections: sender, load, thread })
     }
@@ -243,28 +272,27 @@ impl Worker {
 
 async fn work(
     index: usize,
-    app: Arc<Prepared>,
+    live: Arc<Live>,
     mut connections: mpsc::UnboundedReceiver<(StdStream, SocketAddr)>,
     load: Arc<AtomicUsize>,
-    drain: CancellationToken,
+    ending: Ending,
     limit: Duration,
 ) {
     let tasks = TaskTracker::new();
     while let Some((stream, peer)) = connections.recv().await {
-        let app = Arc::clone(&app);
         let guard = Counted(Arc::clone(&load));
-        let drain = drain.clone();
+        let (live, ending) = (Arc::clone(&live), ending.clone());
         tasks.spawn_local(async move {
             let _guard = guard;
             match connection(stream, peer) {
-                Ok((stream, peer)) => serve_connection(stream, peer, index, app, drain).await,
+                Ok((stream, peer)) => serve_connection(stream, peer, index, live, ending).await,
                 Err(error) => tracing::debug!("connection from {peer}: {error}"),
             }
         });
     }
     tasks.close();
     if tokio::time::timeout(limit, tasks.wait()).await.is_err() {
-        tracing::warn!(requests = tasks.len(), "the drain time is over; requests are aborted");
+        tracing::warn!(connections = tasks.len(), "the drain time is over; running requests are aborted");
     }
 }
 
@@ -283,12 +311,19 @@ fn connection(stream: StdStream, client: SocketAddr) -> io::Result<(TcpStream, P
     Ok((TcpStream::from_std(stream)?, Peer { client, local, scheme: Scheme::HTTP }))
 }
 
-async fn serve_connection(stream: TcpStream, peer: Peer, index: usize, app: Arc<Prepared>, drain: CancellationToken) {
+async fn serve_connection(stream: TcpStream, peer: Peer, worker: usize, live: Arc<Live>, ending: Ending) {
     let client = peer.client;
     let peer = Rc::new(peer);
+    let leaving = ending.leaving;
     let service = service_fn(move |request| {
-        let (app, peer) = (Arc::clone(&app), Rc::clone(&peer));
-        async move { Ok::<_, std::convert::Infallible>(pipeline::call(&app, request, &peer, index).await) }
+        let (site, peer, leaving) = (live.load_full(), Rc::clone(&peer), leaving.clone());
+        async move {
+            let mut response = pipeline::call(&site, request, &peer, worker).await;
+            if leaving.is_cancelled() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -297,7 +332,7 @@ async fn serve_connection(stream: TcpStream, peer: Peer, index: usize, app: Arc<
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
-        () = drain.cancelled() => {
+        () = ending.draining.cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -1,6 +1,6 @@
 //! Asks an app without serving it: each request goes through the pipeline, on the thread that asks.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Scheme};
@@ -17,6 +17,8 @@ use crate::{
     pipeline::{self, Visit},
     prepared::{Guest, PrepareError, Prepared, Process},
     record::Record,
+    shared_code::SharedCode,
+    site::Site,
 };
 
 /// Whom the app is told that it talks to, and under which address: the loopback interface's, and no port.
@@ -24,7 +26,8 @@ const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 
 /// An app which can be asked.
 pub struct Trial {
-    app: Prepared,
+    site: Site,
+    app: Arc<Prepared>,
     runtime: Runtime,
     /// Its engine is driven as long as this lives.
     _process: Process,
@@ -72,9 +75,10 @@ impl Trial {
     /// [`PrepareError`], as for serving.
     pub fn prepare(app: &App, cache: &CodeCache) -> Result<Self, PrepareError> {
         let process = Process::new(app.limits.instances, 1, Vec::new());
-        let app = Prepared::new(app, &process, process.places.share(1), cache)?;
+        let app = Arc::new(Prepared::new(app, &process, &SharedCode::new(cache))?);
+        let site = Site::of(Arc::clone(&app), &process);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { app, runtime, _process: process })
+        Ok(Self { site, app, runtime, _process: process })
     }
 
     /// Asks, and waits for the whole answer.
@@ -107,7 +111,7 @@ impl Trial {
         let peer = Peer { client: NOBODY, local: NOBODY, scheme: Scheme::HTTP };
         let visit = Visit { peer: &peer, worker: 0, record: &record };
         let is_head = request.method() == Method::HEAD;
-        Ok(match pipeline::serve(&self.app, request, &visit).await {
+        Ok(match pipeline::serve(&self.site, request, &visit).await {
             // Nothing follows the head of an answer to HEAD, whatever a guest has to say.
             Ok(response) if is_head => answer(response.map(|_| whole(Bytes::new())), None).await,
             Ok(response) => answer(response, None).await,

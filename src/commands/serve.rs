@@ -12,7 +12,10 @@ use std::{
 use clap::{Args, ValueEnum};
 use prewasm_artifact::Artifact;
 use prewasm_ext_http::{Access, Environment};
-use prewasm_gateway::{App, CodeCache, Limits, Mode, PrepareError, ServeError, ServerOptions, serve};
+use prewasm_gateway::{
+    App, CodeCache, Limits, Loaded, Mode, PrepareError, ServeError, ServerOptions, SiteError, SiteErrors, SiteSource,
+    SiteSpec, serve,
+};
 
 use super::run::{precompiled_policy, program_name};
 use crate::{
@@ -136,14 +139,28 @@ enum ModeArg {
 
 /// Serves until told to stop.
 pub fn run(args: ServeArgs) -> Result<Exit, Failure> {
-    let artifact = Artifact::read(&args.file)?;
-    serve(&args.app(artifact)?, args.server_options(), &CodeCache::user(), |address| {
+    let mut source = SingleFile(args);
+    let first = source.load()?;
+    let options = source.0.server_options();
+    serve(first, source, &options, &CodeCache::user(), |address| {
         // Who started us may have gone; that is no reason not to serve.
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
     })
-    .map_err(|error| Failure::new(class(&error), error))?;
+    .map_err(failure)?;
     Ok(Exit::Done)
+}
+
+/// The file named on the command line, and its options.
+struct SingleFile(ServeArgs);
+
+impl SiteSource for SingleFile {
+    type Error = Failure;
+
+    fn load(&mut self) -> Result<Loaded, Failure> {
+        let app = self.0.app(Artifact::read(&self.0.file)?)?;
+        Ok(Loaded { site: SiteSpec::single(app), watched: vec![self.0.file.clone()] })
+    }
 }
 
 impl ServeArgs {
@@ -183,22 +200,47 @@ impl ServeArgs {
             workers: self.workers.unwrap_or(defaults.workers),
             drain: self.drain,
             reuse_port: self.reuse_port,
+            instances: self.instances,
             ..defaults
         }
+    }
+}
+
+/// There is one app, so its name says nothing.
+fn failure(error: ServeError) -> Failure {
+    let class = class(&error);
+    match error {
+        ServeError::Site(SiteErrors(mut errors)) if errors.len() == 1 => match errors.remove(0) {
+            SiteError::App { source, .. } => Failure::new(class, source),
+            error => Failure::new(class, error),
+        },
+        error => Failure::new(class, error),
     }
 }
 
 fn class(error: &ServeError) -> Class {
     match error {
         ServeError::Listen { .. } | ServeError::Worker(_) => Class::Ours,
-        ServeError::Prepare(error) => match error {
-            PrepareError::Load(error) => load_class(error),
-            PrepareError::Kind { .. }
-            | PrepareError::Frozen { .. }
-            | PrepareError::FrozenListener { .. }
-            | PrepareError::FrozenEnvironment { .. } => Class::Rejected,
-            PrepareError::Directory(_) | PrepareError::NotResident { .. } | PrepareError::Memory { .. } => Class::Usage,
-            PrepareError::Engine { .. } | PrepareError::Thread(_) => Class::Ours,
-        },
+        // The worst thing decides.
+        ServeError::Site(errors) => errors.0.iter().map(site_class).max().unwrap_or(Class::Usage),
+    }
+}
+
+fn site_class(error: &SiteError) -> Class {
+    match error {
+        SiteError::App { source, .. } => prepare_class(source),
+        SiteError::Files { .. } | SiteError::NoApp { .. } | SiteError::Conflict(_) => Class::Usage,
+    }
+}
+
+fn prepare_class(error: &PrepareError) -> Class {
+    match error {
+        PrepareError::Load(error) => load_class(error),
+        PrepareError::Kind { .. }
+        | PrepareError::Frozen { .. }
+        | PrepareError::FrozenListener { .. }
+        | PrepareError::FrozenEnvironment { .. } => Class::Rejected,
+        PrepareError::Directory(_) | PrepareError::NotResident { .. } | PrepareError::Memory { .. } => Class::Usage,
+        PrepareError::Engine { .. } | PrepareError::Thread(_) => Class::Ours,
     }
 }

@@ -32,8 +32,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A socket server whose instance outlives requests. It has a thread of its own, so that requests which keep it busy
 /// do not keep others waiting on the same worker.
 pub(crate) struct ResidentGuest {
-    shared: Arc<Shared>,
+    running: Arc<Running>,
     timeout: Duration,
+}
+
+/// The instance runs until this is dropped: by the app, and by the last request which it is still answering.
+struct Running {
+    shared: Arc<Shared>,
     stop: CancellationToken,
 }
 
@@ -56,7 +61,7 @@ impl ResidentGuest {
         thread::Builder::new().name("resident".to_owned()).spawn(move || {
             runtime.block_on(stopped.run_until_cancelled(keep_running(&guest, &held, inbound)));
         })?;
-        Ok(Self { shared, timeout, stop })
+        Ok(Self { running: Arc::new(Running { shared, stop }), timeout })
     }
 
     /// Serves one request on a connection of its own.
@@ -66,20 +71,25 @@ impl ResidentGuest {
         call: Call,
     ) -> Result<Response<ResponseBody>, Failure> {
         let Call { permit, peer, record, .. } = call;
-        let connector = self.shared.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connector = self.running.shared.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stream = connector.connect(peer.client);
         // The guest runs elsewhere; what is watched here is the time.
-        let watch = GuestTask::new(std::future::pending(), self.timeout, permit, Arc::clone(&record));
+        let running = Arc::clone(&self.running);
+        let never = async move {
+            let _running = running;
+            std::future::pending().await
+        };
+        let watch = GuestTask::new(never, self.timeout, permit, Arc::clone(&record));
         let result = exchange(stream, request, watch, AfterAnswer::Leave, record).await;
         if matches!(result, Err(Failure::Deadline { .. })) && connector.since_last_wait() > self.timeout / 2 {
             // It is not just busy with others: it has not come back for a connection in a long time.
-            self.shared.restart.notify_one();
+            self.running.shared.restart.notify_one();
         }
         result
     }
 }
 
-impl Drop for ResidentGuest {
+impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
     }
