@@ -1,6 +1,6 @@
 //! What is served, and within which limits.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use prewasm_artifact::Artifact;
 use prewasm_ext_http::{Environment, OutboundPolicy};
@@ -28,6 +28,11 @@ pub struct App {
     pub reuse: Reuse,
     /// What is added to its requests.
     pub injected: Injected,
+    /// The arguments of a command, separated by spaces, where `${SCRIPT_NAME}` stands for the path of the request and
+    /// `${ARGS}` for the parts of its query; without it, they are those of CGI.
+    pub argv: Option<String>,
+    /// What must live as long as the app, such as temporary folders.
+    pub held: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl App {
@@ -43,6 +48,8 @@ impl App {
             precompiled: PrecompiledPolicy::Refuse,
             reuse: Reuse::default(),
             injected: Injected::default(),
+            argv: None,
+            held: Vec::new(),
         }
     }
 }

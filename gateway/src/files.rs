@@ -5,6 +5,12 @@ use crate::body::ResponseBody;
 pub struct FilesSpec {
     /// Folder.
     pub root: std::path::PathBuf,
+    /// Index.
+    pub index: String,
+    /// Cache.
+    pub cache_control: Option<String>,
+    /// Fallback.
+    pub fallback: Option<String>,
 }
 /// Error
 #[derive(Debug, thiserror::Error)]
