@@ -3,11 +3,7 @@
 #[cfg(feature = "wasmedge")]
 mod wasmedge;
 
-use std::{
-    error::Error,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use prewasm_artifact::{Artifact, PREVIEW1};

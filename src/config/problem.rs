@@ -4,7 +4,10 @@ use std::{fmt, io, path::PathBuf};
 
 use prewasm_artifact::ArtifactError;
 
-use super::{position::Position, setting::{Origin, variable}};
+use super::{
+    position::Position,
+    setting::{Origin, variable},
+};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,6 @@
 //! `prewasm.toml` as it is written. Its schema is made of these types.
 
-use std::{
-    net::SocketAddr,
-    num::NonZero,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 
 use prewasm_ext_http::{Pattern, Resolution};
 use prewasm_gateway::{HostPattern, Injected, Mode, Route};
@@ -302,11 +297,7 @@ impl Record for RawApp {
 
 impl Record for RawDirectory {
     fn take(table: &mut Table<'_>) -> Self {
-        Self {
-            host: table.required("host"),
-            guest: table.required("guest"),
-            writable: table.optional("writable"),
-        }
+        Self { host: table.required("host"), guest: table.required("guest"), writable: table.optional("writable") }
     }
 }
 

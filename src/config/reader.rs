@@ -82,11 +82,6 @@ impl<'a> Table<'a> {
         Self::new(reading, "the file", Origin::Default, table.get_ref())
     }
 
-    /// Where the table is.
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
     /// Where a key is that was not taken yet.
     pub fn origin_of(&self, key: &str) -> Option<Origin> {
         self.entries.get(key).map(|(origin, _)| *origin)

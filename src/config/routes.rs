@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Finds the routes which others have taken already.
-pub fn check_routes<'a>(reaches: impl Iterator<Item = &'a Reach>) -> Vec<Problem> {
+pub fn check_routes(reaches: &[Reach]) -> Vec<Problem> {
     let mut taken = BTreeMap::new();
     let mut problems = Vec::new();
     for reach in reaches {
@@ -54,7 +54,7 @@ mod tests {
     }
 
     fn problems(reaches: &[Reach]) -> Vec<String> {
-        check_routes(reaches.iter()).iter().map(|problem| problem.what.to_string()).collect()
+        check_routes(reaches).iter().map(|problem| problem.what.to_string()).collect()
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub fn schema() -> Value {
 fn without_null(schema: &mut Schema) {
     if let Some(object) = schema.as_object_mut() {
         remove_null_type(object);
+        if let Some(Value::Array(words)) = object.get_mut("enum") {
+            words.retain(|word| !word.is_null());
+        }
         remove_null_branch(object);
     }
     transform_subschemas(&mut without_null, schema);

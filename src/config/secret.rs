@@ -84,8 +84,7 @@ fn variable(name: &str) -> Result<String, SecretError> {
 
 /// Editors and `echo` end a file with a line break, which belongs to no password.
 fn file(path: &Path) -> Result<String, SecretError> {
-    let mut value =
-        fs::read_to_string(path).map_err(|source| SecretError::File { path: path.to_owned(), source })?;
+    let mut value = fs::read_to_string(path).map_err(|source| SecretError::File { path: path.to_owned(), source })?;
     if value.ends_with('\n') {
         value.pop();
         if value.ends_with('\r') {

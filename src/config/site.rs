@@ -134,10 +134,7 @@ impl AppConfig {
             allow: self.outbound.value,
             resolve: self.resolve.value,
             authorities: self.authorities,
-            limits: OutboundLimits {
-                connections: self.limits.outbound_connections.value,
-                ..OutboundLimits::default()
-            },
+            limits: OutboundLimits { connections: self.limits.outbound_connections.value, ..OutboundLimits::default() },
             ..OutboundPolicy::default()
         };
         Ok(App {

@@ -47,7 +47,12 @@ pub fn resolve(table: &mut Table<'_>, flags: RawServer, resolver: &mut Resolver<
             responses.extend(trigger::resolve(trigger, &mut components, resolver));
         }
     }
-    Parts { server: server_config(RawServer::default(), flags), apps: components.resolve(resolver), files: Vec::new(), responses }
+    Parts {
+        server: server_config(RawServer::default(), flags),
+        apps: components.resolve(resolver),
+        files: Vec::new(),
+        responses,
+    }
 }
 
 fn check_version(table: &mut Table<'_>, resolver: &mut Resolver<'_>) {

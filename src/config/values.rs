@@ -140,7 +140,12 @@ macro_rules! spelled {
         $(impl Value for $type {
             fn read(place: Place<'_, '_>) -> Option<Self> {
                 let text = place.text($expected)?;
-                <$type>::from_str(text).map_or_else(|error| place.wrong(error), Some)
+                match <$type>::from_str(text) {
+                    Ok(value) => Some(value),
+                    // Some errors say what to write instead.
+                    Err(error) if error.to_string().contains("hint:") => place.wrong(error),
+                    Err(error) => place.wrong(format_args!("{error}\n  hint: {} is expected", $expected)),
+                }
             }
         }
 

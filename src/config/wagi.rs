@@ -20,7 +20,7 @@ use super::{
     setting::Setting,
     spin::parse_route,
 };
-use crate::program_name::program_name;
+use crate::{exit::chain, program_name::program_name};
 
 /// What WAGI answers itself.
 const HEALTH: &str = "/healthz";
@@ -108,21 +108,20 @@ fn app(
         ..RawApp::default()
     };
     let artifact = source.as_ref().and_then(|source| resolver.artifact(source));
-    let (route, source, artifact) = (route?, source?, artifact?);
-    if !matches!(artifact.kind(), Kind::Command | Kind::Precompiled) {
+    if let (Some(source), Some(artifact)) = (&source, &artifact)
+        && !matches!(artifact.kind(), Kind::Command | Kind::Precompiled)
+    {
         let reason = format!("a WAGI module is a command, and this is a {}", artifact.kind());
-        resolver.report(source.origin, What::Value { key: "module".to_owned(), reason });
+        resolver.wrong("module", source.origin, reason);
     }
+    let hosts = host.map(|host| Setting::new(vec![host.clone()], host.origin));
     let program = Program {
-        name: Setting::new(name(&source, names), origin),
-        reach: Reach {
-            routes: Setting::new(vec![route], origin),
-            hosts: Setting::new(host.into_iter().map(|host| host.value).collect(), origin),
-        },
+        name: source.as_ref().map(|source| Setting::new(name(source, names), origin)),
+        reach: resolver.reach(Setting::new(route.into_iter().collect(), origin), hosts),
         source,
         artifact,
     };
-    Some(resolver.checked_app(raw, program))
+    resolver.checked_app(raw, program)
 }
 
 /// The name of the file; a module may have several routes, and is counted then.
@@ -189,8 +188,7 @@ fn pattern(host: &Setting<String>, resolver: &mut Resolver<'_>) -> Vec<Setting<P
         match url.parse() {
             Ok(pattern) => parsed.push(Setting::new(pattern, host.origin)),
             Err(error) => {
-                let reason = crate::exit::chain(&error);
-                resolver.report(host.origin, What::Value { key: "allowed_hosts".to_owned(), reason });
+                resolver.wrong("allowed_hosts", host.origin, chain(&error));
             }
         }
     }
@@ -210,10 +208,7 @@ fn health(apps: &[AppConfig]) -> ResponseConfig {
     }
     let route = HEALTH.parse().ok().map(Setting::default_of);
     ResponseConfig {
-        reach: Reach {
-            routes: Setting::default_of(route.into_iter().collect()),
-            hosts: Setting::default_of(hosts),
-        },
+        reach: Reach { routes: Setting::default_of(route.into_iter().collect()), hosts: Setting::default_of(hosts) },
         status: Setting::default_of(StatusCode::OK),
         headers: Setting::default_of(HeaderMap::new()),
         body: Setting::default_of("OK".to_owned()),

@@ -1,6 +1,6 @@
 //! `[component.NAME]`: an app of ours.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use prewasm_artifact::Kind;
 use prewasm_ext_http::Pattern;
@@ -12,12 +12,11 @@ use super::{
     variables::Variables,
 };
 use crate::config::{
-    effective::{AppConfig, EnvValue, Reach},
+    effective::AppConfig,
     problem::What,
     raw::{RawApp, RawEnv},
     reader::Named,
     resolve::{Program, Resolver},
-    secret::Secret,
     setting::Setting,
 };
 
@@ -99,25 +98,19 @@ impl Component {
         let raw = self.raw.value;
         let files = files::resolve(raw.files, raw.exclude_files, resolver);
         let outbound = outbound(raw.allowed_outbound_hosts, variables, resolver);
-        let variables = component_variables(raw.variables, variables, resolver);
-        let source = match raw.source? {
-            Setting { value: RawSource::File(path), origin } => Setting::new(path, origin),
-            Setting { value: RawSource::Remote, origin } => {
-                let what = "a source which is not a file".to_owned();
-                resolver.report(origin, What::NotSupported { what, remedy: Some("download it, and name the file") });
-                return None;
-            }
-        };
-        let artifact = resolver.artifact(&source)?;
-        if let (Executor::Wagi(argv), false) = (&executor, is_command(artifact.kind())) {
+        let source = raw.source.and_then(|source| local(source, resolver));
+        let artifact = source.as_ref().and_then(|source| resolver.artifact(source));
+        if let (Executor::Wagi(argv), Some(artifact)) = (&executor, &artifact)
+            && !is_command(artifact.kind())
+        {
             let reason = format!("a WAGI program is a command, and this is a {}", artifact.kind());
-            resolver.report(argv.origin, What::Value { key: "executor".to_owned(), reason });
+            resolver.wrong("executor", argv.origin, reason);
         }
         let program = Program {
-            name: self.name,
-            source: source.map(|path| resolver.path(&path)),
+            name: Some(self.name),
+            source: source.map(|source| source.map(|path| resolver.path(&path))),
             artifact,
-            reach: Reach { routes: Setting::new(self.routes, origin), hosts: Setting::default_of(Vec::new()) },
+            reach: resolver.reach(Setting::new(self.routes, origin), None),
         };
         let app = RawApp {
             env: raw.environment.map(|named| named.map(texts)),
@@ -129,9 +122,20 @@ impl Component {
             injected_headers: Some(Setting::new(Injected::Spin, origin)),
             ..RawApp::default()
         };
-        let app = resolver.checked_app(app, program);
+        let app = resolver.checked_app(app, program)?;
         let Files { dirs, mount } = files;
-        Some(AppConfig { dirs, mount, variables, ..app })
+        Some(AppConfig { dirs, mount, ..app })
+    }
+}
+
+fn local(source: Setting<RawSource>, resolver: &mut Resolver<'_>) -> Option<Setting<PathBuf>> {
+    match source.value {
+        RawSource::File(path) => Some(Setting::new(path, source.origin)),
+        RawSource::Remote => {
+            let what = "a source which is not a file".to_owned();
+            resolver.report(source.origin, What::NotSupported { what, remedy: Some("download it, and name the file") });
+            None
+        }
     }
 }
 
@@ -165,26 +169,8 @@ fn pattern(host: &Setting<String>, variables: &Variables, resolver: &mut Resolve
     match parsed {
         Ok(pattern) => Some(Setting::new(pattern, host.origin)),
         Err(reason) => {
-            resolver.report(host.origin, What::Value { key: KEY.to_owned(), reason });
+            resolver.wrong(KEY, host.origin, reason);
             None
         }
     }
 }
-
-fn component_variables(
-    raw: Option<Setting<Named<String>>>,
-    variables: &Variables,
-    resolver: &mut Resolver<'_>,
-) -> Vec<(String, Setting<EnvValue>)> {
-    let named = raw.map(|named| named.value).unwrap_or_default();
-    let one = |(name, template): (Setting<String>, Setting<String>)| {
-        let filled = variables.fill(&name.value, &template, resolver)?;
-        let value = match filled.secrets.is_empty() {
-            true => EnvValue::Plain(filled.text),
-            false => EnvValue::Secret(Secret::derived(filled.text, filled.secrets)),
-        };
-        Some((name.value, Setting::new(value, template.origin)))
-    };
-    named.into_iter().filter_map(one).collect()
-}
-

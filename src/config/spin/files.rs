@@ -10,7 +10,6 @@ use prewasm_ext_http::{Access, Directory};
 
 use super::manifest::RawMount;
 use crate::config::{
-    problem::What,
     resolve::Resolver,
     scratch::Mount,
     setting::{Origin, Setting},
@@ -52,11 +51,7 @@ fn exclusions(written: Written<String>, resolver: &mut Resolver<'_>) -> Vec<Patt
 }
 
 fn compile(pattern: &str, key: &str, origin: Origin, resolver: &mut Resolver<'_>) -> Option<Pattern> {
-    Pattern::new(pattern).map_err(|error| wrong(key, origin, error, resolver)).ok()
-}
-
-fn wrong(key: &str, origin: Origin, reason: impl ToString, resolver: &mut Resolver<'_>) {
-    resolver.report(origin, What::Value { key: key.to_owned(), reason: reason.to_string() });
+    Pattern::new(pattern).map_err(|error| resolver.wrong(key, origin, error)).ok()
 }
 
 /// What one entry of the list is about.
@@ -86,7 +81,7 @@ fn find(written: &Setting<RawMount>, folder: &Path, resolver: &mut Resolver<'_>)
     };
     let host = folder.join(source);
     if matches!(written.value, RawMount::Pattern(_)) && ends_in_dots(source) {
-        wrong(KEY, origin, format_args!("`{source}` is a folder without a name\n  hint: write `{{ source = \"{source}\", destination = \"/\" }}`"), resolver);
+        resolver.wrong(KEY, origin, format_args!("`{source}` is a folder without a name\n  hint: write `{{ source = \"{source}\", destination = \"/\" }}`"));
         return None;
     }
     if host.is_dir() {
@@ -99,7 +94,7 @@ fn find(written: &Setting<RawMount>, folder: &Path, resolver: &mut Resolver<'_>)
         compile(source, KEY, origin, resolver)?;
         return Some(Found::Matching { pattern: source.clone(), origin });
     }
-    wrong(KEY, origin, format_args!("`{source}` does not exist"), resolver);
+    resolver.wrong(KEY, origin, format_args!("`{source}` does not exist"));
     None
 }
 
@@ -116,7 +111,9 @@ fn assemble(found: &[Found], folder: &Path, exclude: &[Pattern], resolver: &mut 
                 let pattern = format!("{}/**/*", Pattern::escape(&host.display().to_string()));
                 for file in matching(&pattern, *origin, resolver) {
                     let place = file.strip_prefix(host).map(|inside| guest.join(inside));
-                    if !is_excluded(&file, folder, exclude) && let Ok(place) = place {
+                    if !is_excluded(&file, folder, exclude)
+                        && let Ok(place) = place
+                    {
                         add(&mut mount, &place, &file, *origin, resolver);
                     }
                 }
@@ -128,7 +125,7 @@ fn assemble(found: &[Found], folder: &Path, exclude: &[Pattern], resolver: &mut 
                     match place {
                         Ok(_) if is_excluded(&file, folder, exclude) => {}
                         Ok(place) => add(&mut mount, &place, &file, *origin, resolver),
-                        Err(_) => wrong(KEY, *origin, outside(&file), resolver),
+                        Err(_) => resolver.wrong(KEY, *origin, outside(&file)),
                     }
                 }
             }
@@ -147,7 +144,7 @@ fn matching(pattern: &str, origin: Origin, resolver: &mut Resolver<'_>) -> Vec<P
     let paths = match glob::glob(pattern) {
         Ok(paths) => paths,
         Err(error) => {
-            wrong(KEY, origin, error, resolver);
+            resolver.wrong(KEY, origin, error);
             return Vec::new();
         }
     };
@@ -156,7 +153,7 @@ fn matching(pattern: &str, origin: Origin, resolver: &mut Resolver<'_>) -> Vec<P
         match path {
             Ok(path) if path.is_file() => files.push(path),
             Ok(_) => {}
-            Err(error) => wrong(KEY, origin, error, resolver),
+            Err(error) => resolver.wrong(KEY, origin, error),
         }
     }
     files
@@ -165,7 +162,7 @@ fn matching(pattern: &str, origin: Origin, resolver: &mut Resolver<'_>) -> Vec<P
 fn add(mount: &mut Mount, guest: &Path, host: &Path, origin: Origin, resolver: &mut Resolver<'_>) {
     match mount.add(guest, host.to_owned()) {
         true => resolver.watch(host.to_owned()),
-        false => wrong(KEY, origin, outside(guest), resolver),
+        false => resolver.wrong(KEY, origin, outside(guest)),
     }
 }
 

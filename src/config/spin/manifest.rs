@@ -156,11 +156,7 @@ impl Record for RawStaticResponse {
 
 impl Record for RawExecutor {
     fn take(table: &mut Table<'_>) -> Self {
-        Self {
-            kind: table.required("type"),
-            argv: table.optional("argv"),
-            entrypoint: table.optional("entrypoint"),
-        }
+        Self { kind: table.required("type"), argv: table.optional("argv"), entrypoint: table.optional("entrypoint") }
     }
 }
 
@@ -172,7 +168,10 @@ impl Record for RawComponent {
         for key in ["key_value_stores", "key-value-stores", "sqlite_databases", "sqlite-databases", "ai_models"] {
             table.refuse(key, NO_STORES);
         }
-        table.refuse("dependencies", Some("dependencies are composed into the component at build time, with `wac plug`"));
+        table.refuse(
+            "dependencies",
+            Some("dependencies are composed into the component at build time, with `wac plug`"),
+        );
         table.refuse("allowed_http_hosts", Some("`allowed_outbound_hosts` has replaced it"));
         Self {
             source: table.required("source"),
@@ -229,7 +228,8 @@ impl Value for RawMount {
             DeValue::String(pattern) => Some(Self::Pattern(pattern.to_string())),
             DeValue::Table(_) => {
                 let mut table = place.table()?;
-                let (source, destination) = (table.required::<String>("source"), table.required::<String>("destination"));
+                let (source, destination) =
+                    (table.required::<String>("source"), table.required::<String>("destination"));
                 table.finish();
                 Some(Self::Placement { source: source?.value, destination: destination?.value })
             }

@@ -7,11 +7,14 @@ use super::{
     component::{Components, Executor},
     manifest::{RawComponentSpec, RawExecutor, RawRoute, RawStaticResponse, RawTrigger},
 };
-use crate::config::{
-    effective::{Reach, ResponseConfig},
-    problem::What,
-    resolve::Resolver,
-    setting::{Origin, Setting},
+use crate::{
+    config::{
+        effective::ResponseConfig,
+        problem::What,
+        resolve::Resolver,
+        setting::{Origin, Setting},
+    },
+    exit::chain,
 };
 
 /// The arguments of a WAGI command, where the manifest gives none.
@@ -41,8 +44,7 @@ pub(super) fn resolve(
         }
         (None, Some(raw)) => response(raw, routes, resolver),
         _ => {
-            let reason = "either `component` or `static_response` is expected".to_owned();
-            resolver.report(origin, What::Value { key: "trigger.http".to_owned(), reason });
+            resolver.wrong("trigger.http", origin, "either `component` or `static_response` is expected");
             None
         }
     }
@@ -76,8 +78,7 @@ pub(in crate::config) fn parse_route(
     match path.parse() {
         Ok(route) => Some(Setting::new(route, origin)),
         Err(error) => {
-            let reason = crate::exit::chain(&error);
-            resolver.report(origin, What::Value { key: key.to_owned(), reason });
+            resolver.wrong(key, origin, chain(&error));
             None
         }
     }
@@ -97,8 +98,7 @@ fn executor(raw: RawExecutor, resolver: &mut Resolver<'_>) -> Executor {
         Some("http" | "spin") | None => Executor::Http,
         Some(_) => {
             if let Some(kind) = &raw.kind {
-                let reason = format!("`{}` is none of `http`, `wagi`", kind.value);
-                resolver.report(kind.origin, What::Value { key: "type".to_owned(), reason });
+                resolver.wrong("type", kind.origin, format_args!("`{}` is none of `http`, `wagi`", kind.value));
             }
             Executor::Http
         }
@@ -114,8 +114,8 @@ fn response(
     let RawStaticResponse { status_code, headers, body } = raw.value;
     let headers = headers.unwrap_or_else(|| Setting::default_of(Vec::new()));
     Some(ResponseConfig {
-        reach: Reach { routes: Setting::new(routes, origin), hosts: Setting::default_of(Vec::new()) },
-        status: resolver.status(Setting::or(status_code, 200))?,
+        reach: resolver.reach(Setting::new(routes, origin), None),
+        status: resolver.status("status_code", Setting::or(status_code, 200))?,
         headers: headers.map(|named| resolver.headers(&named)),
         body: Setting::or(body, String::new()),
     })

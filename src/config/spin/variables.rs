@@ -6,13 +6,7 @@ use super::{
     manifest::RawVariable,
     template::{Part, parts},
 };
-use crate::config::{
-    problem::What,
-    reader::Named,
-    resolve::Resolver,
-    secret::Secret,
-    setting::Setting,
-};
+use crate::config::{problem::What, reader::Named, resolve::Resolver, secret::Secret, setting::Setting};
 
 /// The variables and their values.
 #[derive(Debug)]
@@ -49,8 +43,7 @@ impl Variables {
         let parts = match parts(&template.value) {
             Ok(parts) => parts,
             Err(error) => {
-                let what = What::Value { key: key.to_owned(), reason: error.to_string() };
-                resolver.report(template.origin, what);
+                resolver.wrong(key, template.origin, error);
                 return None;
             }
         };
