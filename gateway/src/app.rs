@@ -1,6 +1,6 @@
 //! What is served, and within which limits.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
 use prewasm_artifact::Artifact;
 use prewasm_ext_http::{Environment, OutboundPolicy};
@@ -31,6 +31,8 @@ pub struct App {
     /// The arguments of a command, separated by spaces, where `${SCRIPT_NAME}` stands for the path of the request and
     /// `${ARGS}` for the parts of its query; without it, they are those of CGI.
     pub argv: Option<String>,
+    /// What a component reads as its configuration, through wasi:config or Spin's variables.
+    pub variables: BTreeMap<String, String>,
     /// What must live as long as the app, such as temporary folders.
     pub held: Vec<Arc<dyn Any + Send + Sync>>,
 }
@@ -49,6 +51,7 @@ impl App {
             reuse: Reuse::default(),
             injected: Injected::default(),
             argv: None,
+            variables: BTreeMap::new(),
             held: Vec::new(),
         }
     }
@@ -61,6 +64,8 @@ pub(crate) struct Grants {
     pub(crate) environment: Arc<Environment>,
     pub(crate) outbound: Arc<OutboundPolicy>,
     pub(crate) limits: Limits,
+    pub(crate) argv: Option<String>,
+    pub(crate) variables: Arc<BTreeMap<String, String>>,
 }
 
 impl Grants {
@@ -71,6 +76,8 @@ impl Grants {
             environment: Arc::clone(&app.environment),
             outbound: Arc::clone(&app.outbound),
             limits: app.limits.clone(),
+            argv: app.argv.clone(),
+            variables: Arc::new(app.variables.clone()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An app, ready to answer requests: compiled, linked, and decided how it is served.
 
 use std::{
+    any::Any,
     net::SocketAddr,
     sync::{Arc, OnceLock},
 };
@@ -125,6 +126,8 @@ pub(crate) struct Prepared {
     pub(crate) guest: Guest,
     /// A door to the outside for each worker: connections stay on the thread that made them.
     doors: Box<[OnceLock<Arc<Outbound>>]>,
+    /// What goes with the app, and not before.
+    _held: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// How the app's requests are served: decided once.
@@ -167,6 +170,7 @@ impl Prepared {
             guest,
             grants,
             doors: (0..process.workers).map(|_| OnceLock::new()).collect(),
+            _held: app.held.clone(),
         })
     }
 

@@ -74,6 +74,8 @@ pub struct AppConfig {
     pub mode: Setting<Mode>,
     /// Environment variables.
     pub env: Vec<(String, Setting<EnvValue>)>,
+    /// What a component reads as its configuration.
+    pub variables: Vec<(String, Setting<EnvValue>)>,
     /// Arguments behind the name of the program.
     pub args: Setting<Vec<String>>,
     /// All arguments of a command.

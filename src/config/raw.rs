@@ -76,6 +76,8 @@ pub struct RawApp {
     pub mode: Written<Mode>,
     /// Environment variables; nothing is inherited. A value is text, or comes from `{ env = "NAME" }` or `{ file = "PATH" }`.
     pub env: Written<Named<RawEnv>>,
+    /// What a component reads as its configuration, through `wasi:config` or Spin's variables; written as `env` is.
+    pub variables: Written<Named<RawEnv>>,
     /// Arguments behind the name of the program.
     pub args: List<String>,
     /// All arguments of a command, separated by spaces, where `${SCRIPT_NAME}` is the path and `${ARGS}` the query.
@@ -281,6 +283,7 @@ impl Record for RawApp {
             hosts: table.optional("hosts"),
             mode: table.optional("mode"),
             env: table.optional("env"),
+            variables: table.optional("variables"),
             args: table.optional("args"),
             argv: table.optional("argv"),
             dirs: table.optional("dirs"),

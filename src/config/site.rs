@@ -150,6 +150,7 @@ impl AppConfig {
             },
             reuse: self.reuse.values(),
             injected: self.injected.value,
+            variables: self.variables.into_iter().map(|(name, value)| (name, value.value.reveal())).collect(),
             argv: self.argv.map(|argv| argv.value),
             held,
         })

@@ -134,7 +134,8 @@ impl Resolver<'_> {
         if let (Some(artifact), Some(origin)) = (&artifact, reuse_origin) {
             self.check_reuse(&reuse, artifact.kind(), origin);
         }
-        let env = self.env(raw.env);
+        let env = self.variables(raw.env);
+        let variables = self.variables(raw.variables);
         let dirs = elements(raw.dirs).into_iter().filter_map(|dir| self.directory(dir)).collect();
         Some(AppConfig {
             name: name?,
@@ -143,6 +144,7 @@ impl Resolver<'_> {
             reach,
             mode: Setting::or(raw.mode, Mode::default()),
             env,
+            variables,
             args: plain(list(raw.args)),
             argv: raw.argv,
             dirs,
@@ -178,7 +180,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn env(&mut self, raw: Option<Setting<Named<RawEnv>>>) -> Vec<(String, Setting<EnvValue>)> {
+    fn variables(&mut self, raw: Option<Setting<Named<RawEnv>>>) -> Vec<(String, Setting<EnvValue>)> {
         let variables = raw.map(|raw| raw.value).unwrap_or_default();
         variables.into_iter().filter_map(|(name, value)| self.variable(name, value)).collect()
     }

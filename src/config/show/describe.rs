@@ -99,12 +99,17 @@ fn app(app: &AppConfig) -> Node {
         entries.0.push(("files".to_owned(), Node::Remark(array(places), mount.origin)));
     }
     entries
-        .node("env", Node::Table(app.env.iter().map(|(name, value)| (name.clone(), env(value))).collect()))
+        .node("env", values(&app.env))
+        .node("variables", values(&app.variables))
         .node("resolve", resolve(app))
         .node("limits", limits(&app.limits))
         .node("reuse", reuse(&app.reuse))
         .node("dirs", dirs(&app.dirs))
         .table()
+}
+
+fn values(named: &[(String, Setting<EnvValue>)]) -> Node {
+    Node::Table(named.iter().map(|(name, value)| (name.clone(), env(value))).collect())
 }
 
 fn env(Setting { value, origin }: &Setting<EnvValue>) -> Node {

@@ -12,11 +12,12 @@ use super::{
     variables::Variables,
 };
 use crate::config::{
-    effective::AppConfig,
+    effective::{AppConfig, EnvValue},
     problem::What,
     raw::{RawApp, RawEnv},
     reader::Named,
     resolve::{Program, Resolver},
+    secret::Secret,
     setting::Setting,
 };
 
@@ -98,6 +99,7 @@ impl Component {
         let raw = self.raw.value;
         let files = files::resolve(raw.files, raw.exclude_files, resolver);
         let outbound = outbound(raw.allowed_outbound_hosts, variables, resolver);
+        let variables = component_variables(raw.variables, variables, resolver);
         let source = raw.source.and_then(|source| local(source, resolver));
         let artifact = source.as_ref().and_then(|source| resolver.artifact(source));
         if let (Executor::Wagi(argv), Some(artifact)) = (&executor, &artifact)
@@ -124,7 +126,7 @@ impl Component {
         };
         let app = resolver.checked_app(app, program)?;
         let Files { dirs, mount } = files;
-        Some(AppConfig { dirs, mount, ..app })
+        Some(AppConfig { dirs, mount, variables, ..app })
     }
 }
 
@@ -173,4 +175,21 @@ fn pattern(host: &Setting<String>, variables: &Variables, resolver: &mut Resolve
             None
         }
     }
+}
+
+fn component_variables(
+    raw: Option<Setting<Named<String>>>,
+    variables: &Variables,
+    resolver: &mut Resolver<'_>,
+) -> Vec<(String, Setting<EnvValue>)> {
+    let named = raw.map(|named| named.value).unwrap_or_default();
+    let one = |(name, template): (Setting<String>, Setting<String>)| {
+        let filled = variables.fill(&name.value, &template, resolver)?;
+        let value = match filled.secrets.is_empty() {
+            true => EnvValue::Plain(filled.text),
+            false => EnvValue::Secret(Secret::derived(filled.text, filled.secrets)),
+        };
+        Some((name.value, Setting::new(value, template.origin)))
+    };
+    named.into_iter().filter_map(one).collect()
 }

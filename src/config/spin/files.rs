@@ -3,7 +3,7 @@
 //! Folders are given to the guest as they are. Patterns, single files and exclusions need a folder in which the files are
 //! put together; which files those are is decided here, once per load.
 
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use glob::Pattern;
 use prewasm_ext_http::{Access, Directory};
@@ -31,9 +31,8 @@ pub(super) fn resolve(written: Written<RawMount>, exclude: Written<String>, reso
     let Some(written) = written else { return Files::default() };
     let origin = written.origin;
     let exclude = exclusions(exclude, resolver);
-    let folder = resolver.path(Path::new(""));
     // Absolute, so that what patterns match can be told from it.
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    let folder = path::absolute(resolver.path(Path::new("."))).unwrap_or_default();
     let found: Vec<_> = written.value.iter().filter_map(|one| find(one, &folder, resolver)).collect();
     let directories = found.iter().map(Found::directory).collect::<Option<Vec<_>>>();
     match directories {
@@ -167,5 +166,5 @@ fn add(mount: &mut Mount, guest: &Path, host: &Path, origin: Origin, resolver: &
 }
 
 fn outside(path: &Path) -> String {
-    format!("`{}` is outside of the folder which the component sees", path.display())
+    format!("`{}` is no place for a file in the folder that the component sees", path.display())
 }
