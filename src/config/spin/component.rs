@@ -185,9 +185,13 @@ fn component_variables(
     let named = raw.map(|named| named.value).unwrap_or_default();
     let one = |(name, template): (Setting<String>, Setting<String>)| {
         let filled = variables.fill(&name.value, &template, resolver)?;
-        let value = match filled.secrets.is_empty() {
-            true => EnvValue::Plain(filled.text),
-            false => EnvValue::Secret(Secret::derived(filled.text, filled.secrets)),
+        let value = match &filled.secrets[..] {
+            [] => EnvValue::Plain(filled.text),
+            [name] if filled.is_whole => {
+                let secret = Secret::of_variable(name);
+                EnvValue::Secret(secret.unwrap_or_else(|_| Secret::derived(filled.text, filled.secrets)))
+            }
+            _ => EnvValue::Secret(Secret::derived(filled.text, filled.secrets)),
         };
         Some((name.value, Setting::new(value, template.origin)))
     };

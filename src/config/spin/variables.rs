@@ -25,6 +25,8 @@ pub(super) struct Filled {
     pub(super) text: String,
     /// The variables of the environment that are secret, and are in the text.
     pub(super) secrets: Vec<String>,
+    /// Whether it is the value of one variable, and nothing else.
+    pub(super) is_whole: bool,
 }
 
 impl Variables {
@@ -47,7 +49,8 @@ impl Variables {
                 return None;
             }
         };
-        let mut filled = Some(Filled { text: String::new(), secrets: Vec::new() });
+        let is_whole = matches!(parts[..], [Part::Variable(_)]);
+        let mut filled = Some(Filled { text: String::new(), secrets: Vec::new(), is_whole });
         for part in parts {
             match part {
                 Part::Text(text) => filled.iter_mut().for_each(|filled| filled.text.push_str(text)),

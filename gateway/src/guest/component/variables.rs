@@ -48,9 +48,7 @@ pub(crate) fn add_to_linker<T: 'static>(linker: &mut Linker<T>, variables: &Vari
     for store in STORES {
         let mut store = linker.instance(store)?;
         let values = Arc::clone(variables);
-        store.func_wrap("get", move |_, (key,): (String,)| {
-            Ok((Ok::<_, StoreError>(values.get(&key).cloned()),))
-        })?;
+        store.func_wrap("get", move |_, (key,): (String,)| Ok((Ok::<_, StoreError>(values.get(&key).cloned()),)))?;
         let values = Arc::clone(variables);
         store.func_wrap("get-all", move |_, (): ()| {
             let all: Vec<(String, String)> = values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
