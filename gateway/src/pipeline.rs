@@ -73,8 +73,7 @@ pub(crate) async fn serve(
             Lookup::Found(found) => found,
             Lookup::NotFound => return Err(Failure::NoRoute),
             Lookup::MethodNotAllowed { allow } => {
-                let allow = allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-                return Err(Failure::MethodNotAllowed { allow });
+                return Err(Failure::MethodNotAllowed { allow: allow.join(", ") });
             }
         };
         let Destination { name, route, target } = found.target;
@@ -87,7 +86,7 @@ pub(crate) async fn serve(
                     Outcome::Again(redirected) => (head, body) = (*redirected, RequestBody::empty()),
                 }
             }
-            Target::Files(files) => return Ok(files.respond(&head, found.rest).await),
+            Target::Files(files) => return files.respond(&head, found.rest).await,
             Target::Respond(fixed) => return Ok(fixed.response()),
             Target::NotFound => return Err(Failure::NoRoute),
         }
@@ -154,6 +153,10 @@ async fn ask_command(
     visit: &Visit<'_>,
 ) -> Result<Outcome, Failure> {
     let limits = &member.app.grants().limits;
+    if head.uri.path().contains("%2F") {
+        // Decoded, as PATH_INFO is, it would be one more segment.
+        return Err(Failure::BadTarget { what: "it contains an encoded slash".to_owned() });
+    }
     if body.length().is_none() {
         // CONTENT_LENGTH must be right (RFC 3875, 4.1.2), so a chunked body is read to its end first.
         body = body.gather_all(limits.body, limits.timeout).await?;

@@ -26,7 +26,8 @@ pub struct ServerArgs {
         help_heading = "Server"
     )]
     drain: Option<Duration>,
-    /// Go on accepting connections this long after being told to stop, so that load balancers notice [default: 0s]
+    /// When told to stop, go on for this long, with `Connection: close` in each answer, so that load balancers notice
+    /// [default: 0s]
     #[arg(
         long,
         value_name = "DURATION",

@@ -22,7 +22,8 @@ named as FILE, or many, with the routes, hosts and limits that a configuration g
 counts before its variable, a variable before the configuration, and that before the default; with a
 configuration, the options under Guest and Limits stand in it, not on the command line.
 The first line on standard output is `listening on http://ADDRESS`; the log is on standard error.
-SIGTERM and SIGINT let running requests finish.
+SIGTERM and SIGINT let running requests finish. SIGHUP, or a change of the files, loads them again;
+what cannot be loaded leaves what is served as it is.
 
 Examples:
   prewasm serve server.wasm

@@ -42,7 +42,8 @@ pub struct RawServer {
     /// How long running requests may go on when the server is told to stop.
     #[schemars(extend("default" = "30s"))]
     pub drain: Written<Duration>,
-    /// How long the server goes on accepting connections after it was told to stop, so that load balancers notice.
+    /// How long the server goes on when it is told to stop, with `Connection: close` in each answer, so that load
+    /// balancers notice.
     #[schemars(extend("default" = "0s"))]
     pub drain_delay: Written<Duration>,
     /// Instances of all apps alive at the same time.

@@ -2,40 +2,57 @@
 
 use std::collections::BTreeMap;
 
+use prewasm_gateway::{HostPattern, Route};
+
 use super::{
     effective::Reach,
     problem::{Problem, What},
-    setting::Origin,
+    setting::{Origin, Setting},
 };
 
 /// Finds the routes which others have taken already.
 pub fn check_routes(reaches: &[Reach]) -> Vec<Problem> {
-    let mut taken = BTreeMap::new();
+    let mut taken = Taken::default();
     let mut problems = Vec::new();
     for reach in reaches {
+        let hosts = if reach.hosts.value.is_empty() { &[HostPattern::Any][..] } else { &reach.hosts.value };
         for route in &reach.routes.value {
-            let shape = shape(&route.value.to_string());
-            let mut hosts: Vec<_> = reach.hosts.value.iter().map(ToString::to_string).collect();
-            if hosts.is_empty() {
-                hosts.push("*".to_owned());
-            }
-            let first = hosts.into_iter().filter_map(|host| taken.insert((host, shape.clone()), route.origin)).next();
-            if let Some(first) = first {
-                let first = match first {
-                    Origin::File(position) => Some(position),
-                    _ => None,
-                };
-                let what = What::DuplicateRoute { route: route.value.to_string(), first };
-                problems.push(Problem { origin: route.origin, what });
-            }
+            let first = hosts.iter().filter_map(|host| taken.take(host, route)).next();
+            problems.extend(first.map(|first| problem(route, first)));
         }
     }
     problems
 }
 
-/// A route without the names of its parameters, which match whatever they are called.
-fn shape(route: &str) -> String {
-    let segments = route.split('/').map(|segment| if segment.starts_with(':') { ":" } else { segment });
+fn problem(route: &Setting<Route>, first: Origin) -> Problem {
+    let first = match first {
+        Origin::File(position) => Some(position),
+        _ => None,
+    };
+    Problem { origin: route.origin, what: What::DuplicateRoute { route: route.value.to_string(), first } }
+}
+
+/// Routes by host and path.
+#[derive(Default)]
+struct Taken<'a>(BTreeMap<(&'a HostPattern, String), Vec<&'a Setting<Route>>>);
+
+impl<'a> Taken<'a> {
+    /// Adds a route, and returns where another is that holds for the same requests.
+    fn take(&mut self, host: &'a HostPattern, route: &'a Setting<Route>) -> Option<Origin> {
+        let others = self.0.entry((host, path(&route.value))).or_default();
+        let first = others.iter().find(|other| other.value.shares_a_method_with(&route.value));
+        let first = first.map(|first| first.origin);
+        others.push(route);
+        first
+    }
+}
+
+/// The path without the names of its parameters, which match whatever they are called.
+fn path(route: &Route) -> String {
+    let text = route.to_string();
+    // Methods stand in front.
+    let path = text.rsplit(' ').next().unwrap_or(&text);
+    let segments = path.split('/').map(|segment| if segment.starts_with(':') { ":" } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
 
@@ -66,10 +83,11 @@ mod tests {
     #[test]
     fn hosts_and_methods_tell_routes_apart() {
         let a = reach(1, &["/x", "GET /y"], &["a.example"]);
-        let b = reach(2, &["/x", "POST /y"], &["b.example"]);
+        let b = reach(2, &["/x", "POST /y", "GET /y"], &["b.example"]);
         let all = reach(3, &["/x", "/y"], &[]);
         assert_eq!(problems(&[a.clone(), b, all]), [""; 0]);
         let again = reach(4, &["/x"], &["c.example", "a.example"]);
-        assert_eq!(problems(&[a, again]).len(), 1);
+        assert_eq!(problems(&[a.clone(), again]).len(), 1);
+        assert_eq!(problems(&[a, reach(5, &["/y"], &["a.example"])]).len(), 1, "all methods are some of them");
     }
 }
