@@ -69,7 +69,9 @@ pub enum PrepareError {
         hint: &'static str,
     },
     /// Only socket servers have an instance which outlives a request.
-    #[error("`{origin}` is a {kind}: only socket servers can be resident\n  hint: leave out `--mode resident`")]
+    #[error(
+        "`{origin}` is a {kind}: only socket servers can be resident\n  hint: leave out the mode, which is `--mode` or `mode` of the app"
+    )]
     NotResident {
         /// The artifact.
         origin: String,
@@ -77,7 +79,9 @@ pub enum PrepareError {
         kind: Kind,
     },
     /// Its memory is larger than the limit from the start.
-    #[error("`{origin}` starts with {needed} bytes of memory, and the limit is {limit}\n  hint: raise `--max-memory`")]
+    #[error(
+        "`{origin}` starts with {needed} bytes of memory, and the limit is {limit}\n  hint: raise the limit, which is `--max-memory` or `limits.memory` of the app"
+    )]
     Memory {
         /// The artifact.
         origin: String,

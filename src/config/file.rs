@@ -7,7 +7,7 @@ use super::{
     problem::ConfigError,
     raw::{RawConfig, RawServer},
     reader::{Reading, Record as _, Table},
-    resolve::{Resolver, resolve},
+    resolve::{Parts, Resolver, resolve},
     spin, wagi,
 };
 
@@ -40,15 +40,23 @@ pub fn read(path: &Path, flags: RawServer) -> Result<Config, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let reading = Reading::new(&text);
     let document = reading.parse(&text);
-    let mut table = Table::root(&reading, &document);
     let mut resolver = Resolver::new(path.parent().unwrap_or(Path::new("")));
-    let parts = match Format::of(&table) {
-        Format::Prewasm => resolve(RawConfig::take(&mut table), flags, &mut resolver),
-        Format::Spin => spin::resolve(&mut table, flags, &mut resolver),
-        Format::Wagi => wagi::resolve(&mut table, flags, &mut resolver),
+    // What a text means that is not TOML is anybody's guess.
+    let parts = match reading.is_right() {
+        true => parts(Table::root(&reading, &document), flags, &mut resolver),
+        false => Parts::nothing(),
     };
-    table.finish();
     drop(document);
     resolver.add(reading.into_problems());
     resolver.finish(Some(path), parts)
+}
+
+fn parts(mut table: Table<'_>, flags: RawServer, resolver: &mut Resolver<'_>) -> Parts {
+    let parts = match Format::of(&table) {
+        Format::Prewasm => resolve(RawConfig::take(&mut table), flags, resolver),
+        Format::Spin => spin::resolve(&mut table, flags, resolver),
+        Format::Wagi => wagi::resolve(&mut table, flags, resolver),
+    };
+    table.finish();
+    parts
 }

@@ -243,7 +243,7 @@ impl Described for RawEnv {
                 "additionalProperties": false
             })
         };
-        json_schema!({ "anyOf": [{ "type": "string" }, one("env"), one("file")] })
+        json_schema!({ "title": "value", "anyOf": [{ "type": "string" }, one("env"), one("file")] })
     }
 }
 

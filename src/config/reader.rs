@@ -41,6 +41,11 @@ impl<'a> Reading<'a> {
         table
     }
 
+    /// Whether nothing was reported.
+    pub fn is_right(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
     /// Reports a problem.
     pub fn report(&self, origin: Origin, what: What) {
         self.problems.borrow_mut().push(Problem { origin, what });
@@ -117,6 +122,11 @@ impl<'a> Table<'a> {
     pub fn ignore(&mut self, key: &'static str) {
         self.known.insert(key);
         self.entries.remove(key);
+    }
+
+    /// Everything that is left has no meaning here.
+    pub fn ignore_rest(&mut self) {
+        self.entries.clear();
     }
 
     /// A key which other versions or hosts have; it is not supported unless its value is empty.

@@ -84,6 +84,14 @@ pub struct Parts {
     pub responses: Vec<ResponseConfig>,
 }
 
+impl Parts {
+    /// No apps, no responses, and the process as it is by default.
+    pub fn nothing() -> Self {
+        let server = server_config(RawServer::default(), RawServer::default());
+        Self { server, apps: Vec::new(), files: Vec::new(), responses: Vec::new() }
+    }
+}
+
 /// Turns parts of a configuration into what holds, and collects what is wrong.
 #[derive(Debug)]
 pub struct Resolver<'a> {

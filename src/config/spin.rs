@@ -35,7 +35,10 @@ const RESERVED: &str = "/.well-known/spin/";
 
 /// Takes the whole manifest.
 pub fn resolve(table: &mut Table<'_>, flags: RawServer, resolver: &mut Resolver<'_>) -> Parts {
-    check_version(table, resolver);
+    if !check_version(table, resolver) {
+        table.ignore_rest();
+        return Parts::nothing();
+    }
     let application = table.required::<RawApplication>("application");
     let variables = table.optional::<Named<RawVariable>>("variables");
     let variables = Variables::new(variables.map(|named| named.value).unwrap_or_default(), resolver);
@@ -55,22 +58,19 @@ pub fn resolve(table: &mut Table<'_>, flags: RawServer, resolver: &mut Resolver<
     }
 }
 
-fn check_version(table: &mut Table<'_>, resolver: &mut Resolver<'_>) {
-    if let Some(origin) = table.origin_of("spin_version") {
-        table.ignore("spin_version");
-        let what = What::NotSupported {
-            what: "version 1 of Spin's manifest".to_owned(),
-            remedy: Some("`spin doctor` turns it into version 2"),
-        };
-        return resolver.report(origin, what);
+/// Whether the manifest is of the version that is read: another one has other tables.
+fn check_version(table: &mut Table<'_>, resolver: &mut Resolver<'_>) -> bool {
+    let (origin, version) = match (table.origin_of("spin_version"), table.optional::<u64>("spin_manifest_version")) {
+        (Some(origin), _) => (origin, 1),
+        (None, Some(version)) => (version.origin, version.value),
+        (None, None) => return false,
+    };
+    if version != 2 {
+        let what = format!("version {version} of Spin's manifest");
+        let remedy = Some("version 2 is; `spin doctor` updates older manifests");
+        resolver.report(origin, What::NotSupported { what, remedy });
     }
-    match table.required::<u64>("spin_manifest_version") {
-        Some(version) if version.value != 2 => {
-            let what = format!("version {} of Spin's manifest", version.value);
-            resolver.report(version.origin, What::NotSupported { what, remedy: Some("version 2 is") });
-        }
-        _ => {}
-    }
+    version == 2
 }
 
 /// `health`, `info`, and nothing else below them.

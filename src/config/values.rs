@@ -18,7 +18,7 @@ impl Value for String {
 
 impl Described for String {
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
+        json_schema!({ "title": "text", "type": "string" })
     }
 }
 
@@ -33,7 +33,7 @@ impl Value for bool {
 
 impl Described for bool {
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "boolean" })
+        json_schema!({ "title": "`true` or `false`", "type": "boolean" })
     }
 }
 
@@ -48,7 +48,7 @@ impl Value for PathBuf {
 
 impl Described for PathBuf {
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1 })
+        json_schema!({ "title": "path", "type": "string", "minLength": 1 })
     }
 }
 
@@ -61,7 +61,7 @@ impl Value for Duration {
 
 impl Described for Duration {
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["500ms", "30s", "1h 30m"] })
+        json_schema!({ "title": "duration", "type": "string", "examples": ["500ms", "30s", "1h 30m"] })
     }
 }
 
@@ -84,7 +84,12 @@ impl Value for Size {
 
 impl Described for Size {
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["integer", "string"], "minimum": 0, "examples": [65536, "64MiB", "16MB"] })
+        json_schema!({
+            "title": "size",
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "examples": [65536, "64MiB", "16MB"]
+        })
     }
 }
 
@@ -96,13 +101,13 @@ macro_rules! integers {
                 let DeValue::Integer(number) = place.value() else { return place.expected("an integer") };
                 let parsed = u64::from_str_radix(number.as_str(), number.radix()).ok();
                 let value = parsed.and_then(|number| Self::try_from(number).ok());
-                value.map_or_else(|| place.wrong(format_args!("an integer from {} to {} is expected", Self::MIN, Self::MAX)), Some)
+                value.map_or_else(|| place.wrong("a whole number is expected, and this one is negative or too large"), Some)
             }
         }
 
         impl Described for $type {
             fn schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "integer", "minimum": $minimum })
+                json_schema!({ "title": "number", "type": "integer", "minimum": $minimum })
             }
         })+
     };
@@ -118,7 +123,7 @@ macro_rules! counts {
                 let DeValue::Integer(number) = place.value() else { return place.expected("an integer") };
                 let parsed = <$type>::from_str_radix(number.as_str(), number.radix()).ok();
                 parsed.and_then(Self::new).map_or_else(
-                    || place.wrong(format_args!("an integer from 1 to {} is expected", <$type>::MAX)),
+                    || place.wrong("a whole number from 1 is expected"),
                     Some,
                 )
             }
@@ -126,7 +131,7 @@ macro_rules! counts {
 
         impl Described for NonZero<$type> {
             fn schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "integer", "minimum": 1 })
+                json_schema!({ "title": "number from 1", "type": "integer", "minimum": 1 })
             }
         })+
     };
@@ -136,7 +141,7 @@ counts!(u32, usize);
 
 /// Text which its type can parse.
 macro_rules! spelled {
-    ($($type:ty: $expected:literal, $example:literal);+) => {
+    ($($type:ty: $title:literal, $expected:literal, $example:literal);+) => {
         $(impl Value for $type {
             fn read(place: Place<'_, '_>) -> Option<Self> {
                 let text = place.text($expected)?;
@@ -151,18 +156,18 @@ macro_rules! spelled {
 
         impl Described for $type {
             fn schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "examples": [$example] })
+                json_schema!({ "title": $title, "type": "string", "examples": [$example] })
             }
         })+
     };
 }
 
 spelled!(
-    SocketAddr: "an address such as \"127.0.0.1:8080\"", "127.0.0.1:8080";
-    Pattern: "a pattern such as \"https://api.example.com\"", "https://api.example.com";
-    Resolution: "an address such as \"10.0.0.7\" or \"10.0.0.7:80\"", "10.0.0.7:80";
-    Route: "a route such as \"/shop/...\"", "GET /shop/...";
-    HostPattern: "a host such as \"shop.example\"", "*.shop.example"
+    SocketAddr: "address", "an address such as \"127.0.0.1:8080\"", "127.0.0.1:8080";
+    Pattern: "pattern", "a pattern such as \"https://api.example.com\"", "https://api.example.com";
+    Resolution: "address", "an address such as \"10.0.0.7\" or \"10.0.0.7:80\"", "10.0.0.7:80";
+    Route: "route", "a route such as \"/shop/...\"", "GET /shop/...";
+    HostPattern: "host", "a host such as \"shop.example\"", "*.shop.example"
 );
 
 /// One of a few words.

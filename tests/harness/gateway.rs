@@ -33,7 +33,6 @@ pub fn configured(folder: &Path, config: &str) -> Case {
 }
 
 /// A guest from `samples/prebuilt/`.
-#[allow(dead_code, reason = "some test programs have guests of their own")]
 pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/prebuilt").join(name).with_extension("wasm")
 }
