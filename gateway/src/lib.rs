@@ -13,12 +13,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admin;
 mod admission;
 mod app;
 mod background;
 mod body;
 mod cache;
 mod cgi;
+mod chain;
 mod door;
 mod engines;
 mod failure;
@@ -26,6 +28,7 @@ mod fields;
 mod files;
 mod guest;
 mod guest_log;
+mod injected;
 mod peer;
 mod pipeline;
 mod prepared;

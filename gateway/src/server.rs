@@ -25,9 +25,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin::Admin,
     cache::CodeCache,
+    chain,
     peer::Peer,
-    pipeline,
+    pipeline::{self, Desk},
     prepared::Process,
     reload::Reloader,
     site::{Live, Site, SiteErrors},
@@ -46,6 +48,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct ServerOptions {
     /// The address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The address for `/livez` and `/readyz`, if there is to be one.
+    pub admin: Option<SocketAddr>,
     /// Threads which serve.
     pub workers: NonZeroUsize,
     /// How long to go on serving, as no longer ready, when told to stop: load balancers need time to notice.
@@ -64,6 +68,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: None,
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             drain_delay: Duration::ZERO,
             drain: Duration::from_secs(30),
@@ -81,7 +86,7 @@ pub enum ServeError {
     #[error(transparent)]
     Site(#[from] SiteErrors),
     /// The address cannot be bound.
-    #[error("cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "\n  hint: another program listens there; choose another address with `--listen`" } else { "" })]
+    #[error("cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "\n  hint: another program listens there; choose another address with `--listen` or `--admin`" } else { "" })]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -119,14 +124,19 @@ pub fn serve(
         let shutdown = terminated().map_err(ServeError::Worker)?;
         let _reloading = reloader.start().map_err(ServeError::Worker)?;
         let listener = TcpListener::from_std(listener).map_err(ServeError::Worker)?;
-        run(listener, &live, options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
+        let ending = Ending::default();
+        if let Some(address) = options.admin {
+            let admin = Admin::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+            tokio::spawn(admin.serve(ending.leaving.clone()));
+        }
+        run(listener, &live, options, (shutdown, ending), || on_listening(address)).await.map_err(ServeError::Worker)
     })
 }
 
 /// How far the end of serving has come.
 #[derive(Clone, Debug, Default)]
 struct Ending {
-    /// Connections are closed with their next answer, so that clients go elsewhere.
+    /// The gateway is no longer ready. Connections are closed with their next answer, so that clients go elsewhere.
     leaving: CancellationToken,
     /// No more requests are taken.
     draining: CancellationToken,
@@ -137,10 +147,9 @@ async fn run(
     listener: TcpListener,
     live: &Arc<Live>,
     options: &ServerOptions,
-    shutdown: impl Future<Output = ()>,
+    (shutdown, ending): (impl Future<Output = ()>, Ending),
     on_ready: impl FnOnce(),
 ) -> io::Result<()> {
-    let ending = Ending::default();
     let workers = (0..options.workers.get())
         .map(|index| Worker::start(index, Arc::clone(live), ending.clone(), options.drain))
         .collect::<io::Result<Vec<_>>>()?;
@@ -279,13 +288,16 @@ async fn work(
     limit: Duration,
 ) {
     let tasks = TaskTracker::new();
+    let (chain, calls) = mpsc::unbounded_channel();
+    tokio::task::spawn_local(chain::serve(calls, index));
+    let desk = Rc::new(Desk { worker: index, chain });
     while let Some((stream, peer)) = connections.recv().await {
         let guard = Counted(Arc::clone(&load));
-        let (live, ending) = (Arc::clone(&live), ending.clone());
+        let (live, desk, ending) = (Arc::clone(&live), Rc::clone(&desk), ending.clone());
         tasks.spawn_local(async move {
             let _guard = guard;
             match connection(stream, peer) {
-                Ok((stream, peer)) => serve_connection(stream, peer, index, live, ending).await,
+                Ok((stream, peer)) => serve_connection(stream, peer, desk, live, ending).await,
                 Err(error) => tracing::debug!("connection from {peer}: {error}"),
             }
         });
@@ -311,14 +323,14 @@ fn connection(stream: StdStream, client: SocketAddr) -> io::Result<(TcpStream, P
     Ok((TcpStream::from_std(stream)?, Peer { client, local, scheme: Scheme::HTTP }))
 }
 
-async fn serve_connection(stream: TcpStream, peer: Peer, worker: usize, live: Arc<Live>, ending: Ending) {
+async fn serve_connection(stream: TcpStream, peer: Peer, desk: Rc<Desk>, live: Arc<Live>, ending: Ending) {
     let client = peer.client;
     let peer = Rc::new(peer);
     let leaving = ending.leaving;
     let service = service_fn(move |request| {
-        let (site, peer, leaving) = (live.load_full(), Rc::clone(&peer), leaving.clone());
+        let (site, peer, desk, leaving) = (live.load_full(), Rc::clone(&peer), Rc::clone(&desk), leaving.clone());
         async move {
-            let mut response = pipeline::call(&site, request, &peer, worker).await;
+            let mut response = pipeline::call(&site, request, &peer, &desk).await;
             if leaving.is_cancelled() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
