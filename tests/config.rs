@@ -184,6 +184,10 @@ fn what_is_to_be_served_must_be_named() {
 
 #[test]
 fn the_schema_is_the_published_one() {
+    if env::var_os("BLESS").is_some() {
+        // It is being written.
+        return;
+    }
     let published = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/config.schema.json"));
     assert_eq!(run(&Folder::new(), &["config", "schema"]).succeeds().text(), published.expect("readable"));
 }

@@ -13,6 +13,9 @@ pub struct ServerArgs {
     /// The address to listen on; port 0 lets the system choose [default: 127.0.0.1:8080]
     #[arg(long, value_name = "IP:PORT", env = "PREWASM_LISTEN", hide_env_values = true, help_heading = "Server")]
     listen: Option<SocketAddr>,
+    /// The address for `/livez` and `/readyz` [default: none]
+    #[arg(long, value_name = "IP:PORT", env = "PREWASM_ADMIN", hide_env_values = true, help_heading = "Server")]
+    admin: Option<SocketAddr>,
     /// Threads which serve [default: one per core]
     #[arg(long, value_name = "N", env = "PREWASM_WORKERS", hide_env_values = true, help_heading = "Server")]
     workers: Option<NonZero<usize>>,
@@ -51,6 +54,7 @@ impl Given<ServerArgs> {
         let args = &self.args;
         RawServer {
             listen: self.setting("listen", args.listen),
+            admin: self.setting("admin", args.admin),
             workers: self.setting("workers", args.workers),
             drain: self.setting("drain", args.drain),
             drain_delay: self.setting("drain-delay", args.drain_delay),

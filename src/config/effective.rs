@@ -36,6 +36,8 @@ pub struct Config {
 pub struct ServerConfig {
     /// The address to listen on.
     pub listen: Setting<SocketAddr>,
+    /// The address for those who watch the process.
+    pub admin: Option<Setting<SocketAddr>>,
     /// Threads which serve.
     pub workers: Setting<NonZero<usize>>,
     /// How long running requests may go on.
@@ -186,6 +188,7 @@ impl ServerConfig {
     pub fn options(&self) -> ServerOptions {
         ServerOptions {
             listen: self.listen.value,
+            admin: self.admin.as_ref().map(|admin| admin.value),
             workers: self.workers.value,
             drain: self.drain.value,
             drain_delay: self.drain_delay.value,

@@ -37,6 +37,8 @@ pub struct RawServer {
     /// The address to listen on; port 0 lets the system choose.
     #[schemars(extend("default" = "127.0.0.1:8080"))]
     pub listen: Written<SocketAddr>,
+    /// The address for `/livez` and `/readyz`; by default there is none.
+    pub admin: Written<SocketAddr>,
     /// Threads which serve; by default one per core.
     pub workers: Written<NonZero<usize>>,
     /// How long running requests may go on when the server is told to stop.
@@ -260,11 +262,10 @@ impl Record for RawConfig {
 
 impl Record for RawServer {
     fn take(table: &mut Table<'_>) -> Self {
-        for key in ["admin", "tls"] {
-            table.refuse(key, Some("this version serves plain HTTP on one address"));
-        }
+        table.refuse("tls", Some("this version serves plain HTTP: let a proxy in front speak TLS"));
         Self {
             listen: table.optional("listen"),
+            admin: table.optional("admin"),
             workers: table.optional("workers"),
             drain: table.optional("drain"),
             drain_delay: table.optional("drain_delay"),

@@ -20,6 +20,7 @@ pub fn server_config(file: RawServer, flags: RawServer) -> ServerConfig {
     let instances = flags.instances.or(file.instances).map(|count| count.map(NonZero::get));
     ServerConfig {
         listen: Setting::or(flags.listen.or(file.listen), defaults.listen),
+        admin: flags.admin.or(file.admin),
         workers: Setting::or(flags.workers.or(file.workers), defaults.workers),
         drain: Setting::or(flags.drain.or(file.drain), defaults.drain),
         drain_delay: Setting::or(flags.drain_delay.or(file.drain_delay), defaults.drain_delay),

@@ -64,6 +64,7 @@ impl Entries {
 fn server(server: &ServerConfig) -> Node {
     Entries::default()
         .add("listen", &server.listen, text)
+        .add_some("admin", server.admin.as_ref(), text)
         .add("workers", &server.workers, |count| integer(count.get()))
         .add("drain", &server.drain, duration)
         .add("drain_delay", &server.drain_delay, duration)
