@@ -46,6 +46,7 @@ mod store;
 mod target;
 mod ticker;
 mod trial;
+mod turns;
 
 pub use app::{App, Injected, Limits, Mode, Reuse};
 pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile, compile_objection};

@@ -34,6 +34,7 @@ use crate::{
     reload::Reloader,
     site::{Live, Site, SiteErrors},
     spec::{Loaded, SiteSource},
+    turns::Turns,
 };
 
 /// Connections which the kernel keeps while all workers are busy.
@@ -289,8 +290,11 @@ async fn work(
 ) {
     let tasks = TaskTracker::new();
     let (chain, calls) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(chain::serve(calls, index));
-    let desk = Rc::new(Desk { worker: index, chain });
+    let turns = Rc::new(Turns::default());
+    let filled = Rc::clone(&turns);
+    tokio::task::spawn_local(async move { filled.run().await });
+    tokio::task::spawn_local(chain::serve(calls, index, Rc::clone(&turns)));
+    let desk = Rc::new(Desk { worker: index, chain, turns });
     while let Some((stream, peer)) = connections.recv().await {
         let guard = Counted(Arc::clone(&load));
         let (live, desk, ending) = (Arc::clone(&live), Rc::clone(&desk), ending.clone());
