@@ -29,6 +29,7 @@ mod wagi;
 pub use file::read;
 pub use problem::ConfigError;
 pub use raw::{RawApp, RawDirectory, RawEnv, RawLimits, RawServer};
+pub use reader::Named;
 pub use schema::schema;
 pub use setting::{Origin, Setting};
 pub use show::Shown;

@@ -7,7 +7,7 @@ use prewasm_ext_http::Access;
 use prewasm_gateway::Mode;
 
 use super::{Given, GuestArgs, NetworkArgs, parse_size};
-use crate::config::{Origin, RawApp, RawDirectory, RawEnv, RawLimits, Setting, Size};
+use crate::config::{Named, Origin, RawApp, RawDirectory, RawEnv, RawLimits, Setting, Size};
 
 /// What one program may see, call and use up. Defaults are those of the configuration.
 #[derive(Args, Clone, Debug)]
@@ -124,7 +124,7 @@ impl Given<AppArgs> {
         flag: &'static str,
         pairs: Vec<(String, T)>,
         value: impl Fn(T) -> U,
-    ) -> Option<Setting<Vec<(Setting<String>, Setting<U>)>>> {
+    ) -> Option<Setting<Named<U>>> {
         let origin = Origin::Flag(flag);
         let setting = |(name, given): (String, T)| (Setting::new(name, origin), Setting::new(value(given), origin));
         self.setting(flag, Some(pairs.into_iter().map(setting).collect()))

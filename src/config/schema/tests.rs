@@ -39,7 +39,7 @@ fn keys<T: Record>() -> BTreeSet<&'static str> {
     table.finish()
 }
 
-fn described<'a>(schema: &'a Value) -> BTreeSet<&'a str> {
+fn described(schema: &Value) -> BTreeSet<&str> {
     schema["properties"].as_object().expect("properties").keys().map(String::as_str).collect()
 }
 

@@ -96,7 +96,7 @@ fn app(app: &AppConfig) -> Node {
         .add("allow_precompiled", &app.allow_precompiled, |value| Value::Boolean(*value))
         .add("injected_headers", &app.injected, injected);
     if let Some(mount) = &app.mount {
-        let places = mount.value.places().map(|place| path(place));
+        let places = mount.value.places().map(path);
         entries.0.push(("files".to_owned(), Node::Remark(array(places), mount.origin)));
     }
     entries
@@ -222,7 +222,7 @@ fn duration(value: &Duration) -> Value {
 /// In the largest unit that needs no fraction.
 fn size(bytes: u64) -> Value {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let fits = units.into_iter().find(|(unit, _)| bytes > 0 && bytes % unit == 0);
+    let fits = units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
     fits.map_or_else(|| integer(bytes), |(unit, name)| Value::String(format!("{}{name}", bytes / unit)))
 }
 
