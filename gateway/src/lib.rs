@@ -25,6 +25,7 @@ mod fields;
 mod files;
 mod guest;
 mod guest_log;
+mod memory;
 mod peer;
 mod pipeline;
 mod prepared;
