@@ -376,3 +376,37 @@ async fn a_command_without_a_head_is_a_bad_gateway() {
     let (status, body) = gateway.get("/").await;
     assert_eq!((status, body.contains("ended before it answered")), (502, true), "{body}");
 }
+
+#[tokio::test]
+async fn guests_that_compute_do_not_stop_the_others() {
+    let gateway = std::sync::Arc::new(
+        serve(sample("misbehave")).args(["--workers", "1", "--timeout", "60s", "--instances", "12"]).start(),
+    );
+    let loops: Vec<_> = (0..8)
+        .map(|_| {
+            let gateway = std::sync::Arc::clone(&gateway);
+            tokio::spawn(async move { gateway.request(Method::GET, "/loop").send().await.map(drop) })
+        })
+        .collect();
+    for _ in 0..200 {
+        assert_eq!(gateway.get("/nothing").await.0, 404);
+    }
+    assert!(
+        loops.iter().all(|task| !task.is_finished()),
+        "they compute until their deadline, and hold their instances"
+    );
+    // Four instances are left, as long as the eight are not given back.
+    for task in &loops {
+        task.abort();
+    }
+    // A client that leaves ends its guest, on whichever thread it is: then all twelve can be had again.
+    let again: Vec<_> = (0..12)
+        .map(|_| {
+            let gateway = std::sync::Arc::clone(&gateway);
+            tokio::spawn(async move { gateway.get("/nothing").await.0 })
+        })
+        .collect();
+    for task in again {
+        assert_eq!(task.await.expect("no panic"), 404);
+    }
+}

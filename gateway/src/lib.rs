@@ -15,6 +15,7 @@
 
 mod admission;
 mod app;
+mod background;
 mod body;
 mod cache;
 mod cgi;

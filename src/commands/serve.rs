@@ -28,7 +28,8 @@ use crate::{
 #[command(after_help = "\
 Socket servers written for WasmEdge, commands (as CGI) and wasi:http 0.2 components can be served.
 The first line on standard output is `listening on http://ADDRESS`; the log is on standard error.
-SIGTERM and SIGINT let running requests finish.
+SIGTERM and SIGINT let running requests finish. SIGHUP, or a change of the file, loads it again; what cannot be loaded
+leaves what is served as it is.
 
 Examples:
   prewasm serve server.wasm
@@ -62,6 +63,16 @@ pub struct ServeArgs {
         hide_env_values = true
     )]
     drain: Duration,
+    /// When told to stop, go on for this long, with `Connection: close` in each answer, so that load balancers notice.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        value_parser = humantime::parse_duration,
+        env = "PREWASM_DRAIN_DELAY",
+        hide_env_values = true
+    )]
+    drain_delay: Duration,
     /// Let other processes listen on the same address.
     #[arg(long)]
     reuse_port: bool,
@@ -198,6 +209,7 @@ impl ServeArgs {
         ServerOptions {
             listen: self.listen,
             workers: self.workers.unwrap_or(defaults.workers),
+            drain_delay: self.drain_delay,
             drain: self.drain,
             reuse_port: self.reuse_port,
             instances: self.instances,

@@ -53,7 +53,8 @@ pub(crate) async fn serve(guest: CoreGuest, env: ExtraEnv, body: RequestBody, ca
     let mut task = GuestTask::new(run, timeout, permit, Arc::clone(&record));
     let answer = poll_fn(|cx| {
         let ended = task.poll(cx).is_ready();
-        let head = cgi::parse(&lock(&output).bytes);
+        // The guest may write from another thread.
+        let head = cgi::parse(lock(&output).look(cx));
         match head {
             Ok(Some(answer)) => Poll::Ready(Ok(answer)),
             Err(what) => Poll::Ready(Err(Failure::BadResponse { what })),
@@ -120,10 +121,17 @@ fn input(body: RequestBody) -> Input {
 #[derive(Default)]
 struct Buffer {
     bytes: BytesMut,
+    reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 impl Buffer {
+    /// What is there, for a reader who wants to be woken when there is more.
+    fn look(&mut self, cx: &Context<'_>) -> &[u8] {
+        self.reader = Some(cx.waker().clone());
+        &self.bytes
+    }
+
     fn take(&mut self) -> Bytes {
         let length = self.bytes.len();
         self.take_up_to(length)
@@ -156,6 +164,11 @@ impl AsyncWrite for Stdout {
         }
         let length = bytes.len().min(room);
         buffer.bytes.extend_from_slice(&bytes[..length]);
+        if let Some(reader) = buffer.reader.take()
+            && !reader.will_wake(cx.waker())
+        {
+            reader.wake();
+        }
         Poll::Ready(Ok(length))
     }
 
@@ -184,7 +197,11 @@ impl Body for CommandBody {
         let Some(progress) = self.task.with(|task| task.poll(cx)) else {
             return Poll::Ready((!self.is_complete).then_some(Err(BrokenOff)));
         };
-        let bytes = lock(&self.output).take();
+        let bytes = {
+            let mut output = lock(&self.output);
+            output.look(cx);
+            output.take()
+        };
         if !bytes.is_empty() {
             // What it wrote before it failed is sent; then the body breaks off.
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
