@@ -35,7 +35,7 @@ mod tracker;
 
 pub(crate) use self::{
     lift::lift,
-    memories::Memories,
+    memories::{Memories, within},
     pool::Pool,
     tracker::{Unsupported, trial},
 };

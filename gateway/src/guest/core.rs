@@ -11,6 +11,7 @@ use wasmtime::{InstancePre, Module, Store, TypedFunc};
 use crate::{
     app::Grants,
     failure::Failure,
+    memory::{self, Memories},
     record::{Record, Stage},
     store::{
         self, MemoryLimiter,
@@ -24,6 +25,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct CoreGuest {
     template: InstancePre<CoreState>,
+    memories: Option<Arc<Memories>>,
     app: Arc<Grants>,
     environment: Arc<Environment>,
     /// Where instances go on, if the program was frozen.
@@ -45,13 +47,14 @@ pub struct Rehearsal {
 impl CoreGuest {
     pub(crate) fn new(
         module: &Module,
+        memories: Option<Arc<Memories>>,
         app: Arc<Grants>,
         frozen: Option<HostState>,
         pulse: Pulse,
     ) -> wasmtime::Result<Self> {
         let template = link::linker::<CoreState>(module.engine())?.instantiate_pre(module)?;
         let environment = Arc::clone(&app.environment);
-        Ok(Self { template, app, environment, frozen: frozen.map(Arc::new), pulse })
+        Ok(Self { template, memories, app, environment, frozen: frozen.map(Arc::new), pulse })
     }
 
     pub(crate) fn app(&self) -> &Grants {
@@ -107,7 +110,7 @@ impl CoreGuest {
     }
 
     async fn instantiate(&self, store: &mut Store<CoreState>) -> wasmtime::Result<TypedFunc<(), ()>> {
-        let instance = self.template.instantiate_async(&mut *store).await?;
+        let instance = memory::within(self.memories.as_ref(), self.template.instantiate_async(&mut *store)).await?;
         link::start_function(store, &instance)
     }
 

@@ -1,7 +1,7 @@
 //! An app's memories, as Wasmtime asks for them.
 //!
-//! Wasmtime asks for a memory by its size alone. Which app it is for is told by [`Memories::within`]: the app is set
-//! while an instance of it is being made, on the thread that makes it.
+//! Wasmtime asks for a memory by its size alone. Which app it is for is told by [`within`]: the app is set while an
+//! instance of it is being made, on the thread that makes it.
 //!
 //! Invariants of what [`Creator`] gives out:
 //! - What is reserved and inaccessible around a memory is at least what Wasmtime asked for, so that code without bounds
@@ -78,17 +78,17 @@ impl Pool {
     }
 }
 
-impl Memories {
-    /// Makes an instance: whatever memories are asked for by `future` are this app's.
-    pub(crate) async fn within<F: Future>(self: &Arc<Self>, future: F) -> F::Output {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            let _current = Current::set(Arc::clone(self));
-            future.as_mut().poll(cx)
-        })
-        .await
-    }
+/// Makes an instance: whatever memories `future` asks for are those of this app, if it takes them from a pool of ours.
+pub(crate) async fn within<F: Future>(memories: Option<&Arc<Memories>>, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let _current = Current::set(memories.map(Arc::clone));
+        future.as_mut().poll(cx)
+    })
+    .await
+}
 
+impl Memories {
     /// The shelf for memories of a size.
     fn shelf(&self, size: usize) -> Result<Arc<Shelf>, String> {
         match &self.kind {
@@ -115,8 +115,8 @@ struct Current {
 }
 
 impl Current {
-    fn set(memories: Arc<Memories>) -> Self {
-        Self { before: CURRENT.replace(Some(memories)) }
+    fn set(memories: Option<Arc<Memories>>) -> Self {
+        Self { before: CURRENT.replace(memories) }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Pool {
     /// Idle slots of one thread.
     limit: usize,
     shelves: Mutex<Vec<Weak<Shelf>>>,
+    threads: usize,
 }
 
 /// What a thread keeps count of.
@@ -66,12 +67,13 @@ impl Pool {
             counts: Threads::new(threads),
             limit: idle.div_ceil(threads.max(1)),
             shelves: Mutex::default(),
+            threads,
         }))
     }
 
     /// A shelf for slots of an image.
     pub(super) fn shelf(self: &Arc<Self>, image: Image) -> Arc<Shelf> {
-        let parts = Threads::new(self.counts.len());
+        let parts = Threads::new(self.threads);
         let shelf = Arc::new(Shelf { image, learned: Mutex::default(), parts, pool: Arc::clone(self) });
         let mut shelves = lock(&self.shelves);
         shelves.retain(|shelf| shelf.strong_count() > 0);

@@ -19,7 +19,7 @@ use std::{
 
 use wasmtime::{Config, Engine, Instance, Linker, Memory, Module, Store};
 
-use super::{Memories, Pool, lift};
+use super::{Memories, Pool, lift, within};
 
 const PAGE: usize = 64 * 1024;
 /// Pages that the first two programs begin with: as many as Rust gives its programs.
@@ -196,7 +196,7 @@ impl Study {
         let base = wasmtime::Global::new(&mut store, ty, (BASE as i32).into()).expect("valid");
         linker.define(&store, "env", "base", base).expect("new");
         let instance = linker.instantiate_async(&mut store, &subject.module);
-        let instance = subject.memories.within(instance).await.expect("valid");
+        let instance = within(Some(&subject.memories), instance).await.expect("valid");
         let memory = instance.get_memory(&mut store, "memory").expect("exported");
         (store, instance, memory)
     }

@@ -5,7 +5,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// A part for each of a number of threads. Further threads share them.
+/// A part for each of a number of threads, and some more: who asks first gets the first, serving or not, and two that
+/// serve are not to share one.
 pub(super) struct Threads<T>(Box<[Apart<T>]>);
 
 /// Aligned so that no two threads write to one line of the cache, nor to two which the processor fetches together.
@@ -15,7 +16,7 @@ struct Apart<T>(T);
 
 impl<T: Default> Threads<T> {
     pub(super) fn new(threads: usize) -> Self {
-        Self((0..threads.max(1)).map(|_| Apart::default()).collect())
+        Self((0..threads.max(1) * 4).map(|_| Apart::default()).collect())
     }
 }
 
@@ -39,6 +40,7 @@ impl<T> Threads<T> {
         &self.0[number % self.0.len()].0
     }
 
+    /// The number of all parts.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
