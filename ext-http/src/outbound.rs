@@ -67,6 +67,14 @@ impl Outbound {
         self.check_named(scheme, &address.ip().to_string(), address)
     }
 
+    /// Decides on a call to a name that leads to no address, but to something of the host's own.
+    ///
+    /// # Errors
+    /// [`Refusal`], naming it.
+    pub fn check_name(&self, scheme: Scheme, name: &str, port: u16) -> Result<(), Refusal> {
+        self.policy().check_host(scheme, name, port)
+    }
+
     /// Decides on a connection to `address`, to which `name` led.
     pub(crate) fn check_named(&self, scheme: Scheme, name: &str, address: SocketAddr) -> Result<(), Refusal> {
         self.policy().check_host(scheme, name, address.port())?;

@@ -213,9 +213,8 @@ impl CodeCache {
         artifact: &Artifact,
     ) -> Result<Loaded, LoadError> {
         let program = program(artifact)?;
-        let load = |program: &[u8]| {
-            self.keep(engine, artifact, program, || precompile_program(engine, artifact, program))
-        };
+        let load =
+            |program: &[u8]| self.keep(engine, artifact, program, || precompile_program(engine, artifact, program));
         let origin = artifact.origin();
         match lift(&program) {
             Ok(lifted) => {

@@ -2,21 +2,33 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
 use prewasm_ext_http::{Outbound, Refusal, RequestError, Scheme, Usage};
 use wasmtime_wasi::{WasiCtxBuilder, sockets::SocketAddrUse};
 use wasmtime_wasi_http::{Error as WasiHttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::{
+    body::RequestBody,
+    chain::{Chain, ChainError},
+};
+
 /// Requests of one instance go through here.
 pub(crate) struct Door {
     outbound: Arc<Outbound>,
+    /// The way to other apps of the site.
+    chain: Option<Chain>,
     usage: Usage,
 }
 
 impl Door {
-    pub(crate) fn new(outbound: Arc<Outbound>) -> Self {
-        Self { usage: Usage::of(&outbound), outbound }
+    pub(crate) fn new(outbound: Arc<Outbound>, chain: Option<Chain>) -> Self {
+        Self { usage: Usage::of(&outbound), outbound, chain }
+    }
+
+    /// What it leads through.
+    pub(crate) fn outbound(&self) -> Arc<Outbound> {
+        Arc::clone(&self.outbound)
     }
 }
 
@@ -55,6 +67,10 @@ impl WasiHttpHooks for Door {
         _: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (outbound, usage) = (Arc::clone(&self.outbound), self.usage.clone());
+        let app = request.uri().host().and_then(Chain::app).map(str::to_owned);
+        if let (Some(chain), Some(app)) = (&self.chain, app) {
+            return Box::new(call_app(outbound, chain.clone(), app, request));
+        }
         Box::new(async move {
             let between_bytes = options.and_then(|options| options.between_bytes_timeout);
             let first_byte = options.and_then(|options| options.first_byte_timeout);
@@ -77,6 +93,28 @@ impl WasiHttpHooks for Door {
             Ok((response, done))
         })
     }
+}
+
+/// Calls another app of the site, if the rules allow its name as they would any other.
+async fn call_app(outbound: Arc<Outbound>, chain: Chain, app: String, mut request: Request<WasiBody>) -> Sent {
+    let host = request.uri().host().unwrap_or_default();
+    let port = request.uri().port_u16().unwrap_or(80);
+    outbound.check_name(Scheme::Http, host, port).map_err(|refusal| {
+        tracing::warn!("{refusal}");
+        WasiHttpError::HttpRequestDenied
+    })?;
+    if let Ok(host) = HeaderValue::from_str(host) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let request = request.map(|body| RequestBody::new(body.map_err(BodyError)));
+    let response = chain.call(&app, request).await.map_err(|error| match error {
+        ChainError::NoApp { .. } => WasiHttpError::DestinationNotFound,
+        ChainError::Loop => WasiHttpError::LoopDetected,
+        ChainError::Ended => WasiHttpError::DestinationUnavailable,
+    })?;
+    let response = response.map(|body| body.map_err(|_| WasiHttpError::HttpResponseIncomplete).boxed_unsync());
+    let done: Box<dyn Future<Output = Result<(), WasiHttpError>> + Send> = Box::new(async { Ok(()) });
+    Ok((response, done))
 }
 
 fn error_code(error: &RequestError) -> WasiHttpError {

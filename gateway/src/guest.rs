@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use prewasm_ext_http::Outbound;
 
-use crate::{admission::Permit, peer::Peer, record::Record};
+use crate::{admission::Permit, chain::Chain, peer::Peer, record::Record};
 
 /// What a guest is given along with a request.
 pub(crate) struct Call {
@@ -20,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) permit: Permit,
     /// The app's door to the outside, on this worker.
     pub(crate) outbound: Arc<Outbound>,
+    /// The way to other apps of the site, if the app knows it.
+    pub(crate) chain: Option<Chain>,
     /// Who is asking.
     pub(crate) peer: Peer,
     /// Where it is noted what becomes of the request.

@@ -33,10 +33,10 @@ mod threads;
 #[cfg(target_os = "linux")]
 mod tracker;
 
+pub use self::reset::{Choice, Reset, ResetError};
 pub(crate) use self::{
     lift::lift,
     memories::{Memories, within},
     pool::Pool,
     tracker::{Unsupported, trial},
 };
-pub use self::reset::{Choice, Reset, ResetError};

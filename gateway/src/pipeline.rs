@@ -8,15 +8,19 @@ use http_body::Body;
 use prewasm_ext_http::ExtraEnv;
 
 use crate::{
+    app::Injected,
     body::{Counted, RequestBody, ResponseBody},
     cgi::{self, Place},
+    chain::{self, Chain},
     failure::{BoxError, Failure},
     fields::remove_hop_by_hop,
     guest::{Call, command, core::CoreGuest, socket},
+    injected,
     peer::Peer,
     prepared::Guest,
     record::{Record, Stage},
-    router::Lookup,
+    route::Route,
+    router::{Found, Lookup},
     site::{Destination, Member, Site, Target},
     target,
 };
@@ -24,21 +28,52 @@ use crate::{
 /// A command which redirects locally more often than this is taken for a loop.
 const MAX_LOCAL_REDIRECTS: usize = 10;
 
+/// A worker, as far as requests need to know it.
+pub(crate) struct Desk {
+    /// Which one it is.
+    pub(crate) worker: usize,
+    /// Where it takes the calls that its guests make to other apps.
+    pub(crate) chain: chain::Sender,
+}
+
 /// What a request comes with: who is asking, on which worker, and where it is noted what becomes of it.
 pub(crate) struct Visit<'a> {
+    pub(crate) site: &'a Arc<Site>,
     pub(crate) peer: &'a Peer,
-    pub(crate) worker: usize,
+    pub(crate) desk: &'a Desk,
     pub(crate) record: &'a Arc<Record>,
+    /// Apps that the request has come through.
+    pub(crate) hops: u8,
 }
 
 /// Answers one request: a guest's failure is an answer too.
-pub(crate) async fn call<B>(site: &Site, request: Request<B>, peer: &Peer, worker: usize) -> Response<ResponseBody>
+pub(crate) async fn call<B>(site: &Arc<Site>, request: Request<B>, peer: &Peer, desk: &Desk) -> Response<ResponseBody>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let record = Record::new(request.method(), request.uri(), peer.client.ip());
-    let visit = Visit { peer, worker, record: &record };
-    let response = serve(site, request.map(RequestBody::new), &visit).await.unwrap_or_else(|failure| {
+    let visit = Visit { site, peer, desk, record: &record, hops: 0 };
+    let answer = serve(request.map(RequestBody::new), &visit).await;
+    recorded(answer, record)
+}
+
+/// Answers one request of another app of the site.
+pub(crate) async fn call_app(
+    site: &Arc<Site>,
+    app: &str,
+    request: Request<RequestBody>,
+    peer: &Peer,
+    desk: &Desk,
+    hops: u8,
+) -> Response<ResponseBody> {
+    let record = Record::new(request.method(), request.uri(), peer.client.ip());
+    let visit = Visit { site, peer, desk, record: &record, hops };
+    let answer = serve_app(app, request, &visit).await;
+    recorded(answer, record)
+}
+
+fn recorded(answer: Result<Response<ResponseBody>, Failure>, record: Arc<Record>) -> Response<ResponseBody> {
+    let response = answer.unwrap_or_else(|failure| {
         record.fail(&failure);
         failure.response()
     });
@@ -54,12 +89,30 @@ where
     }
 }
 
-/// Answers one request, or tells why there is no answer.
-pub(crate) async fn serve(
-    site: &Site,
+/// Asks the app of this name for its whole path.
+async fn serve_app(
+    app: &str,
     request: Request<RequestBody>,
     visit: &Visit<'_>,
 ) -> Result<Response<ResponseBody>, Failure> {
+    let (mut head, body) = request.into_parts();
+    target::normalize(&mut head)?;
+    let member = visit.site.member(app).ok_or(Failure::NoRoute)?;
+    let route: Arc<str> = Route::everything().to_string().into();
+    visit.record.route(&member.app.grants().name, &route);
+    let uri = head.uri.clone();
+    let found = Found { target: &(), base: "", rest: uri.path(), params: Vec::new() };
+    match ask(member, head, body, (&found, &route), visit).await? {
+        Outcome::Respond(response) => Ok(response),
+        // Its target is one of the site's routes.
+        Outcome::Again(redirected) => {
+            Box::pin(serve(Request::from_parts(*redirected, RequestBody::empty()), visit)).await
+        }
+    }
+}
+
+/// Answers one request, or tells why there is no answer.
+pub(crate) async fn serve(request: Request<RequestBody>, visit: &Visit<'_>) -> Result<Response<ResponseBody>, Failure> {
     let (mut head, mut body) = request.into_parts();
     if head.method == Method::CONNECT {
         return Err(Failure::MethodNotAllowed { allow: String::new() });
@@ -69,25 +122,21 @@ pub(crate) async fn serve(
         target::normalize(&mut head)?;
         // What is found borrows the path, and the head goes to the guest.
         let uri = head.uri.clone();
-        let found = match site.router.find(&target::host(&head), &head.method, uri.path()) {
+        let found = match visit.site.router.find(&target::host(&head), &head.method, uri.path()) {
             Lookup::Found(found) => found,
             Lookup::NotFound => return Err(Failure::NoRoute),
             Lookup::MethodNotAllowed { allow } => {
-                let allow = allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-                return Err(Failure::MethodNotAllowed { allow });
+                return Err(Failure::MethodNotAllowed { allow: allow.join(", ") });
             }
         };
         let Destination { name, route, target } = found.target;
         visit.record.route(name, route);
         match target {
-            Target::App(member) => {
-                let place = Place::of(&found, route);
-                match ask(member, head, body, &place, visit).await? {
-                    Outcome::Respond(response) => return Ok(response),
-                    Outcome::Again(redirected) => (head, body) = (*redirected, RequestBody::empty()),
-                }
-            }
-            Target::Files(files) => return Ok(files.respond(&head, found.rest).await),
+            Target::App(member) => match ask(member, head, body, (&found, route), visit).await? {
+                Outcome::Respond(response) => return Ok(response),
+                Outcome::Again(redirected) => (head, body) = (*redirected, RequestBody::empty()),
+            },
+            Target::Files(files) => return files.respond(&head, found.rest).await,
             Target::Respond(fixed) => return Ok(fixed.response()),
             Target::NotFound => return Err(Failure::NoRoute),
         }
@@ -103,13 +152,17 @@ enum Outcome {
 }
 
 /// Asks an app.
-async fn ask(
+async fn ask<T>(
     member: &Member,
-    head: Parts,
+    mut head: Parts,
     body: RequestBody,
-    place: &Place,
+    (found, route): (&Found<'_, T>, &Arc<str>),
     visit: &Visit<'_>,
 ) -> Result<Outcome, Failure> {
+    match member.app.injected {
+        Injected::None => {}
+        Injected::Spin => injected::spin(&mut head, found, route, visit.peer),
+    }
     let limits = &member.app.grants().limits;
     let body = body.limit(limits.body)?;
     match &member.app.guest {
@@ -124,7 +177,10 @@ async fn ask(
             let call = admit(member, visit).await?;
             guest.serve(for_guest(head, body), call).await.map(Outcome::Respond)
         }
-        Guest::Command(guest) => ask_command(member, guest, head, body, place, visit).await,
+        Guest::Command(guest) => {
+            let place = Place::of(found, route);
+            ask_command(member, guest, head, body, place, visit).await
+        }
         Guest::Component(guest) => {
             let call = admit(member, visit).await?;
             guest.clone().serve(for_guest(head, body), call).await.map(Outcome::Respond)
@@ -139,10 +195,17 @@ async fn admit(member: &Member, visit: &Visit<'_>) -> Result<Call, Failure> {
     visit.record.time(Stage::Queue, begin.elapsed());
     Ok(Call {
         permit,
-        outbound: member.app.door(visit.worker),
+        outbound: member.app.door(visit.desk.worker),
+        chain: chain(member, visit),
         peer: visit.peer.clone(),
         record: Arc::clone(visit.record),
     })
+}
+
+/// The way to other apps, for those that know it.
+fn chain(member: &Member, visit: &Visit<'_>) -> Option<Chain> {
+    let chain = || Chain::new(Arc::clone(visit.site), visit.peer.clone(), visit.hops, visit.desk.chain.clone());
+    (member.app.injected == Injected::Spin).then(chain)
 }
 
 async fn ask_command(
@@ -150,10 +213,14 @@ async fn ask_command(
     guest: &CoreGuest,
     head: Parts,
     mut body: RequestBody,
-    place: &Place,
+    place: Place,
     visit: &Visit<'_>,
 ) -> Result<Outcome, Failure> {
     let limits = &member.app.grants().limits;
+    if head.uri.path().contains("%2F") {
+        // Decoded, as PATH_INFO is, it would be one more segment.
+        return Err(Failure::BadTarget { what: "it contains an encoded slash".to_owned() });
+    }
     if body.length().is_none() {
         // CONTENT_LENGTH must be right (RFC 3875, 4.1.2), so a chunked body is read to its end first.
         body = body.gather_all(limits.body, limits.timeout).await?;
@@ -161,7 +228,7 @@ async fn ask_command(
     let length = body.length().filter(|length| *length > 0);
     let guest = guest.with_arguments(cgi::search_words(head.uri.query()));
     let head = Arc::new(head);
-    let env = environment(Arc::clone(&head), length, place.clone(), visit.peer.clone());
+    let env = environment(Arc::clone(&head), length, place, visit.peer.clone());
     let call = admit(member, visit).await?;
     match command::serve(guest, env, body, call).await? {
         command::Outcome::Respond(response) => check_length(response, &head.method).map(Outcome::Respond),
@@ -212,3 +279,6 @@ fn for_guest(mut head: Parts, body: RequestBody) -> Request<RequestBody> {
     head.version = Version::HTTP_11;
     Request::from_parts(head, body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,6 +133,7 @@ pub(crate) struct Prepared {
     identity: Identity,
     grants: Arc<Grants>,
     pub(crate) guest: Guest,
+    pub(crate) injected: Injected,
     /// A door to the outside for each worker: connections stay on the thread that made them.
     doors: Box<[OnceLock<Arc<Outbound>>]>,
 }
@@ -181,6 +182,7 @@ impl Prepared {
         let guest = link(&code, kind, app.mode, (&grants, frozen(artifact)?), home.pulse, prepare_error)?;
         Ok(Self {
             identity: Identity::of(app),
+            injected: app.injected,
             guest,
             grants,
             doors: (0..process.workers).map(|_| OnceLock::new()).collect(),

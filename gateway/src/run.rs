@@ -22,6 +22,7 @@ use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
 
 use crate::{
     cache::{Code, CodeCache, LoadError, PrecompiledPolicy},
+    door::Door,
     engines::{Metering, on_demand},
     store::{
         MemoryLimiter,
@@ -262,7 +263,7 @@ async fn run_component(component: &Component, options: &RunOptions, pulse: &Puls
     let template = CommandPre::new(linker.instantiate_pre(component)?)?;
     let outbound = Arc::new(Outbound::new(Arc::new(options.outbound.clone())));
     let limiter = MemoryLimiter::new(options.memory);
-    let state = ComponentState::new(&options.environment, outbound, limiter, |wasi| {
+    let state = ComponentState::new(&options.environment, Door::new(outbound, None), limiter, |wasi| {
         wasi.inherit_stdio();
     })?;
     let mut store = store(component.engine(), state, options.fuel)?;

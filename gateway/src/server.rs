@@ -26,9 +26,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     cache::CodeCache,
+    chain,
     memory::{Choice, ResetError},
     peer::Peer,
-    pipeline,
+    pipeline::{self, Desk},
     prepared::Process,
     reload::Reloader,
     site::{Live, Site, SiteErrors},
@@ -287,13 +288,16 @@ async fn work(
     limit: Duration,
 ) {
     let tasks = TaskTracker::new();
+    let (chain, calls) = mpsc::unbounded_channel();
+    tokio::task::spawn_local(chain::serve(calls, index));
+    let desk = Rc::new(Desk { worker: index, chain });
     while let Some((stream, peer)) = connections.recv().await {
         let guard = Counted(Arc::clone(&load));
-        let (live, ending) = (Arc::clone(&live), ending.clone());
+        let (live, desk, ending) = (Arc::clone(&live), Rc::clone(&desk), ending.clone());
         tasks.spawn_local(async move {
             let _guard = guard;
             match connection(stream, peer) {
-                Ok((stream, peer)) => serve_connection(stream, peer, index, live, ending).await,
+                Ok((stream, peer)) => serve_connection(stream, peer, desk, live, ending).await,
                 Err(error) => tracing::debug!("connection from {peer}: {error}"),
             }
         });
@@ -319,14 +323,14 @@ fn connection(stream: StdStream, client: SocketAddr) -> io::Result<(TcpStream, P
     Ok((TcpStream::from_std(stream)?, Peer { client, local, scheme: Scheme::HTTP }))
 }
 
-async fn serve_connection(stream: TcpStream, peer: Peer, worker: usize, live: Arc<Live>, ending: Ending) {
+async fn serve_connection(stream: TcpStream, peer: Peer, desk: Rc<Desk>, live: Arc<Live>, ending: Ending) {
     let client = peer.client;
     let peer = Rc::new(peer);
     let leaving = ending.leaving;
     let service = service_fn(move |request| {
-        let (site, peer, leaving) = (live.load_full(), Rc::clone(&peer), leaving.clone());
+        let (site, peer, desk, leaving) = (live.load_full(), Rc::clone(&peer), Rc::clone(&desk), leaving.clone());
         async move {
-            let mut response = pipeline::call(&site, request, &peer, worker).await;
+            let mut response = pipeline::call(&site, request, &peer, &desk).await;
             if leaving.is_cancelled() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -216,7 +216,7 @@ fn destination(route: &RouteSpec, members: &BTreeMap<Arc<str>, Arc<Member>>) -> 
             (Arc::clone(&member.app.grants().name), Target::App(Arc::clone(member)))
         }
         TargetSpec::Files(spec) => {
-            let files = StaticFiles::open(spec.clone());
+            let files = StaticFiles::open(spec);
             let files = files.map_err(|source| SiteError::Files { route: written.clone(), source })?;
             (Arc::from("files"), Target::Files(files))
         }

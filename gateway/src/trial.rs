@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt as _, Full};
-use tokio::{runtime::Runtime, task::LocalSet};
+use tokio::{runtime::Runtime, sync::mpsc, task::LocalSet};
 
 use crate::{
     app::App,
@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     guest::{core::Rehearsal, socket},
     peer::Peer,
-    pipeline::{self, Visit},
+    pipeline::{self, Desk, Visit},
     prepared::{Guest, PrepareError, Prepared, Process},
     record::Record,
     shared_code::SharedCode,
@@ -26,7 +26,7 @@ const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 
 /// An app which can be asked.
 pub struct Trial {
-    site: Site,
+    site: Arc<Site>,
     app: Arc<Prepared>,
     runtime: Runtime,
     /// Its engine is driven as long as this lives.
@@ -76,7 +76,7 @@ impl Trial {
     pub fn prepare(app: &App, cache: &CodeCache) -> Result<Self, PrepareError> {
         let process = Process::new(app.limits.instances, 1, Vec::new())?;
         let app = Arc::new(Prepared::new(app, &process, &SharedCode::new(cache))?);
-        let site = Site::of(Arc::clone(&app), &process);
+        let site = Arc::new(Site::of(Arc::clone(&app), &process));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { site, app, runtime, _process: process })
     }
@@ -109,9 +109,11 @@ impl Trial {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
         let record = Record::new(request.method(), request.uri(), NOBODY.ip());
         let peer = Peer { client: NOBODY, local: NOBODY, scheme: Scheme::HTTP };
-        let visit = Visit { peer: &peer, worker: 0, record: &record };
+        // There is no other app to call.
+        let desk = Desk { worker: 0, chain: mpsc::unbounded_channel().0 };
+        let visit = Visit { site: &self.site, peer: &peer, desk: &desk, record: &record, hops: 0 };
         let is_head = request.method() == Method::HEAD;
-        Ok(match pipeline::serve(&self.site, request, &visit).await {
+        Ok(match pipeline::serve(request, &visit).await {
             // Nothing follows the head of an answer to HEAD, whatever a guest has to say.
             Ok(response) if is_head => answer(response.map(|_| whole(Bytes::new())), None).await,
             Ok(response) => answer(response, None).await,

@@ -49,7 +49,7 @@ pub(crate) async fn serve_isolated(
     request: Request<RequestBody>,
     call: Call,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let Call { permit, outbound, peer, record } = call;
+    let Call { permit, outbound, peer, record, .. } = call;
     let (inbound, connector) = virtual_inbound();
     let stream = connector.connect(peer.client);
     connector.close();

@@ -99,8 +99,7 @@ impl Heat {
                 Change::Learned(hot)
             }
             Phase::Known(writes)
-                if self.requests >= REVIEW
-                    || (self.requests >= EARLY_REVIEW && *writes >= EARLY_REVIEW_PAGES) =>
+                if self.requests >= REVIEW || (self.requests >= EARLY_REVIEW && *writes >= EARLY_REVIEW_PAGES) =>
             {
                 let hot = Arc::clone(&self.hot);
                 *self = Self::new(None);

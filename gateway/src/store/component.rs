@@ -1,8 +1,6 @@
 //! Store data of a component.
 
-use std::sync::Arc;
-
-use prewasm_ext_http::{DirectoryError, Environment, Outbound};
+use prewasm_ext_http::{DirectoryError, Environment};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -20,31 +18,25 @@ pub(crate) struct ComponentState {
 }
 
 impl ComponentState {
-    /// The state of an instance that may see `environment` and call out through `outbound`; `streams` sets its standard
+    /// The state of an instance that may see `environment` and call out through `door`; `streams` sets its standard
     /// streams.
     ///
     /// # Errors
     /// If a directory cannot be opened.
     pub(crate) fn new(
         environment: &Environment,
-        outbound: Arc<Outbound>,
+        door: Door,
         limiter: MemoryLimiter,
         streams: impl FnOnce(&mut WasiCtxBuilder),
     ) -> Result<Self, DirectoryError> {
         let mut wasi = WasiCtxBuilder::new();
-        allow_sockets(&mut wasi, Arc::clone(&outbound));
+        allow_sockets(&mut wasi, door.outbound());
         wasi.args(&environment.args).envs(&environment.env);
         streams(&mut wasi);
         for directory in &environment.dirs {
             directory.preopen(&mut wasi)?;
         }
-        Ok(Self {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            table: ResourceTable::new(),
-            door: Door::new(outbound),
-            limiter,
-        })
+        Ok(Self { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new(), door, limiter })
     }
 }
 

@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use prewasm_ext_http::Outbound;
 use tokio::sync::oneshot;
 use wasmtime::{
     Store,
@@ -32,6 +31,7 @@ use wasmtime_wasi_http::{
 use crate::{
     app::Grants,
     body::{BrokenOff, RequestBody, RequestBodyError, ResponseBody},
+    door::Door,
     failure::Failure,
     fields::remove_hop_by_hop,
     guest::{Call, leash::Leash, task::GuestTask},
@@ -75,10 +75,11 @@ impl ComponentGuest {
         request: Request<RequestBody>,
         call: Call,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let Call { permit, outbound, peer, record } = call;
+        let Call { permit, outbound, chain, peer, record } = call;
         let timeout = self.app.limits.timeout;
         let (sender, mut receiver) = oneshot::channel();
-        let run = self.run(request, peer, outbound, Arc::clone(&record), sender);
+        let door = Door::new(outbound, chain);
+        let run = self.run(request, peer, door, Arc::clone(&record), sender);
         let mut task = GuestTask::new(run, timeout, permit, Arc::clone(&record));
         let answer = poll_fn(|cx| {
             let ended = task.poll(cx).is_ready();
@@ -104,12 +105,12 @@ impl ComponentGuest {
         self,
         request: Request<RequestBody>,
         peer: Peer,
-        outbound: Arc<Outbound>,
+        door: Door,
         record: Arc<Record>,
         sender: oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>,
     ) -> Result<End, Failure> {
         let begin = Instant::now();
-        let mut store = self.store(outbound, &record).map_err(Failure::Instantiate)?;
+        let mut store = self.store(door, &record).map_err(Failure::Instantiate)?;
         let mut started = begin;
         let scheme = if peer.scheme == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http };
         let guest = async {
@@ -132,10 +133,10 @@ impl ComponentGuest {
         Ok(end?)
     }
 
-    fn store(&self, outbound: Arc<Outbound>, record: &Arc<Record>) -> wasmtime::Result<Store<ComponentState>> {
+    fn store(&self, door: Door, record: &Arc<Record>) -> wasmtime::Result<Store<ComponentState>> {
         let limits = &self.app.limits;
         let limiter = MemoryLimiter::new(limits.memory);
-        let state = ComponentState::new(&self.app.environment, outbound, limiter, |wasi| {
+        let state = ComponentState::new(&self.app.environment, door, limiter, |wasi| {
             let log = |stream| LogStream { stream, limit: limits.log, origin: Origin::Request(Arc::clone(record)) };
             wasi.stdout(log(Stream::Stdout)).stderr(log(Stream::Stderr));
         })?;
