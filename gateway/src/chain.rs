@@ -5,6 +5,7 @@
 
 use std::{
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -23,6 +24,7 @@ use crate::{
     peer::Peer,
     pipeline::{self, Desk},
     site::Site,
+    turns::Turns,
 };
 
 /// What the host of such a call ends with, behind the app's name.
@@ -90,15 +92,15 @@ impl Chain {
 }
 
 /// Takes the calls of a worker's guests, as long as the worker lives.
-pub(crate) async fn serve(mut calls: mpsc::UnboundedReceiver<Hop>, worker: usize) {
+pub(crate) async fn serve(mut calls: mpsc::UnboundedReceiver<Hop>, worker: usize, turns: Rc<Turns>) {
     while let Some(hop) = calls.recv().await {
-        spawn_local(answer(hop, worker));
+        spawn_local(answer(hop, worker, Rc::clone(&turns)));
     }
 }
 
-async fn answer(hop: Hop, worker: usize) {
+async fn answer(hop: Hop, worker: usize, turns: Rc<Turns>) {
     let Hop { chain, app, request, mut answer } = hop;
-    let desk = Desk { worker, chain: chain.worker.clone() };
+    let desk = Desk { worker, chain: chain.worker.clone(), turns };
     let response = tokio::select! {
         response = pipeline::call_app(&chain.site, &app, request, &chain.peer, &desk, chain.hops) => response,
         // The caller has ended: nobody waits.

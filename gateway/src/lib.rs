@@ -13,6 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admin;
 mod admission;
 mod app;
 mod background;
@@ -46,6 +47,7 @@ mod store;
 mod target;
 mod ticker;
 mod trial;
+mod turns;
 
 pub use app::{App, Injected, Limits, Mode, Reuse};
 pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile, compile_objection};

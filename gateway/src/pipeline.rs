@@ -1,6 +1,6 @@
 //! The life of a request, in reading order.
 
-use std::{sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, request::Parts};
@@ -23,6 +23,7 @@ use crate::{
     router::{Found, Lookup},
     site::{Destination, Member, Site, Target},
     target,
+    turns::Turns,
 };
 
 /// A command which redirects locally more often than this is taken for a loop.
@@ -34,6 +35,8 @@ pub(crate) struct Desk {
     pub(crate) worker: usize,
     /// Where it takes the calls that its guests make to other apps.
     pub(crate) chain: chain::Sender,
+    /// Whose turn it is there.
+    pub(crate) turns: Rc<Turns>,
 }
 
 /// What a request comes with: who is asking, on which worker, and where it is noted what becomes of it.
@@ -192,6 +195,7 @@ async fn ask<T>(
 async fn admit(member: &Member, visit: &Visit<'_>) -> Result<Call, Failure> {
     let begin = Instant::now();
     let permit = member.admission.admit().await.map_err(|_| Failure::QueueFull)?;
+    visit.desk.turns.take(&member.turns[visit.desk.worker]).await;
     visit.record.time(Stage::Queue, begin.elapsed());
     Ok(Call {
         permit,

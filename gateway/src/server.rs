@@ -25,6 +25,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin::Admin,
     cache::CodeCache,
     chain,
     memory::{Choice, ResetError},
@@ -34,6 +35,7 @@ use crate::{
     reload::Reloader,
     site::{Live, Site, SiteErrors},
     spec::{Loaded, SiteSource},
+    turns::Turns,
 };
 
 /// Connections which the kernel keeps while all workers are busy.
@@ -48,6 +50,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct ServerOptions {
     /// The address to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The address for `/livez` and `/readyz`, if there is to be one.
+    pub admin: Option<SocketAddr>,
     /// Threads which serve.
     pub workers: NonZeroUsize,
     /// How long to go on serving, as no longer ready, when told to stop: load balancers need time to notice.
@@ -66,6 +70,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: None,
             workers: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             drain_delay: Duration::ZERO,
             drain: Duration::from_secs(30),
@@ -86,7 +91,7 @@ pub enum ServeError {
     #[error(transparent)]
     Reset(#[from] ResetError),
     /// The address cannot be bound.
-    #[error("cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "\n  hint: another program listens there; choose another address with `--listen`" } else { "" })]
+    #[error("cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "\n  hint: another program listens there; choose another address with `--listen` or `--admin`" } else { "" })]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -128,14 +133,19 @@ pub fn serve(
         let shutdown = terminated().map_err(ServeError::Worker)?;
         let _reloading = reloader.start().map_err(ServeError::Worker)?;
         let listener = TcpListener::from_std(listener).map_err(ServeError::Worker)?;
-        run(listener, &live, options, shutdown, || on_listening(address)).await.map_err(ServeError::Worker)
+        let ending = Ending::default();
+        if let Some(address) = options.admin {
+            let admin = Admin::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+            tokio::spawn(admin.serve(ending.leaving.clone()));
+        }
+        run(listener, &live, options, (shutdown, ending), || on_listening(address)).await.map_err(ServeError::Worker)
     })
 }
 
 /// How far the end of serving has come.
 #[derive(Clone, Debug, Default)]
 struct Ending {
-    /// Connections are closed with their next answer, so that clients go elsewhere.
+    /// The gateway is no longer ready. Connections are closed with their next answer, so that clients go elsewhere.
     leaving: CancellationToken,
     /// No more requests are taken.
     draining: CancellationToken,
@@ -146,10 +156,9 @@ async fn run(
     listener: TcpListener,
     live: &Arc<Live>,
     options: &ServerOptions,
-    shutdown: impl Future<Output = ()>,
+    (shutdown, ending): (impl Future<Output = ()>, Ending),
     on_ready: impl FnOnce(),
 ) -> io::Result<()> {
-    let ending = Ending::default();
     let workers = (0..options.workers.get())
         .map(|index| Worker::start(index, Arc::clone(live), ending.clone(), options.drain))
         .collect::<io::Result<Vec<_>>>()?;
@@ -289,8 +298,11 @@ async fn work(
 ) {
     let tasks = TaskTracker::new();
     let (chain, calls) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(chain::serve(calls, index));
-    let desk = Rc::new(Desk { worker: index, chain });
+    let turns = Rc::new(Turns::default());
+    let filled = Rc::clone(&turns);
+    tokio::task::spawn_local(async move { filled.run().await });
+    tokio::task::spawn_local(chain::serve(calls, index, Rc::clone(&turns)));
+    let desk = Rc::new(Desk { worker: index, chain, turns });
     while let Some((stream, peer)) = connections.recv().await {
         let guard = Counted(Arc::clone(&load));
         let (live, desk, ending) = (Arc::clone(&live), Rc::clone(&desk), ending.clone());

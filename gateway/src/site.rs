@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Shares},
     app::App,
     cache::CodeCache,
     files::{FilesError, StaticFiles},
@@ -21,6 +21,7 @@ use crate::{
     router::{Conflict, Router},
     shared_code::SharedCode,
     spec::{RouteSpec, SiteSpec, StaticResponse, TargetSpec},
+    turns::{self, Share},
 };
 
 /// Where a route leads.
@@ -47,6 +48,16 @@ pub(crate) struct Member {
     pub(crate) app: Arc<Prepared>,
     /// Its share of this site's places.
     pub(crate) admission: Admission,
+    /// Its turns on each worker.
+    pub(crate) turns: Box<[Share]>,
+}
+
+impl Member {
+    fn new(app: Arc<Prepared>, shares: Shares, workers: usize) -> Arc<Self> {
+        let limits = &app.grants().limits;
+        let admission = Admission::new(limits.instances, limits.queue, shares);
+        Arc::new(Self { app, admission, turns: (0..workers).map(|_| turns::share()).collect() })
+    }
 }
 
 /// Apps and routes.
@@ -131,9 +142,8 @@ impl Site {
         for app in prepared {
             match app {
                 Ok(app) => {
-                    let limits = &app.grants().limits;
-                    let admission = Admission::new(limits.instances, limits.queue, shares.clone());
-                    members.insert(Arc::clone(&app.grants().name), Arc::new(Member { app, admission }));
+                    let name = Arc::clone(&app.grants().name);
+                    members.insert(name, Member::new(app, shares.clone(), process.workers));
                 }
                 Err(error) => errors.push(error),
             }
@@ -159,10 +169,8 @@ impl Site {
 
     /// The site of one app that gets all requests.
     pub(crate) fn of(app: Arc<Prepared>, process: &Process) -> Self {
-        let limits = &app.grants().limits;
-        let admission = Admission::new(limits.instances, limits.queue, process.places.share(1));
         let name = Arc::clone(&app.grants().name);
-        let member = Arc::new(Member { app, admission });
+        let member = Member::new(app, process.places.share(1), process.workers);
         let route = Route::everything();
         let written = route.to_string().into();
         let target = Target::App(Arc::clone(&member));

@@ -1,11 +1,15 @@
 //! Asks an app without serving it: each request goes through the pipeline, on the thread that asks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt as _, Full};
-use tokio::{runtime::Runtime, sync::mpsc, task::LocalSet};
+use tokio::{
+    runtime::Runtime,
+    sync::mpsc,
+    task::{LocalSet, spawn_local},
+};
 
 use crate::{
     app::App,
@@ -19,6 +23,7 @@ use crate::{
     record::Record,
     shared_code::SharedCode,
     site::Site,
+    turns::Turns,
 };
 
 /// Whom the app is told that it talks to, and under which address: the loopback interface's, and no port.
@@ -109,8 +114,11 @@ impl Trial {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
         let record = Record::new(request.method(), request.uri(), NOBODY.ip());
         let peer = Peer { client: NOBODY, local: NOBODY, scheme: Scheme::HTTP };
+        let turns = Rc::<Turns>::default();
+        let filled = Rc::clone(&turns);
+        spawn_local(async move { filled.run().await });
         // There is no other app to call.
-        let desk = Desk { worker: 0, chain: mpsc::unbounded_channel().0 };
+        let desk = Desk { worker: 0, chain: mpsc::unbounded_channel().0, turns };
         let visit = Visit { site: &self.site, peer: &peer, desk: &desk, record: &record, hops: 0 };
         let is_head = request.method() == Method::HEAD;
         Ok(match pipeline::serve(request, &visit).await {

@@ -52,8 +52,11 @@ impl Asked {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         LocalSet::new().block_on(&runtime, async {
             let (sender, calls) = mpsc::unbounded_channel();
-            tokio::task::spawn_local(chain::serve(calls, 0));
-            let desk = Desk { worker: 0, chain: sender };
+            let turns = Rc::<Turns>::default();
+            let filled = Rc::clone(&turns);
+            tokio::task::spawn_local(async move { filled.run().await });
+            tokio::task::spawn_local(chain::serve(calls, 0, Rc::clone(&turns)));
+            let desk = Desk { worker: 0, chain: sender, turns };
             let peer = Peer {
                 client: "192.0.2.1:5".parse().expect("an address"),
                 local: "127.0.0.1:80".parse().expect("an address"),
