@@ -159,6 +159,7 @@ pub fn load_class(error: &LoadError) -> Class {
         | LoadError::Precompiled { .. }
         | LoadError::Frozen { .. }
         | LoadError::AlreadyCompiled { .. } => Class::Rejected,
+        LoadError::Image { .. } => Class::Ours,
     }
 }
 

@@ -1,18 +1,22 @@
 //! Compiled code: made ahead of time, kept on disk.
 //!
-//! Loading machine code is only as safe as its source, so this file is where the project's one `unsafe` is: entries
+//! Loading machine code is only as safe as its source, so this file is one of two places with `unsafe`, beside [`crate::memory`]: entries
 //! come from a folder which is ours alone, carry a digest of their content, and fit one engine version and setting.
 
 use std::{
+    borrow::Cow,
     env, fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use prewasm_artifact::{Artifact, Kind, create_private_folder, sha256, write_whole};
 use prewasm_ext_http::link::{self, LinkError};
 use wasmtime::{Engine, Module, Precompiled, component::Component};
+
+use crate::memory::{Memories, Pool, lift};
 
 /// Length of the digest in front of the code in a cache entry.
 const DIGEST: usize = 32;
@@ -30,6 +34,14 @@ pub enum Code {
     Module(Module),
     /// A component.
     Component(Component),
+}
+
+/// Code, and what its instances take memory from if that is a pool of ours: then its data segments are not in it, and
+/// it must not be instantiated without.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) code: Code,
+    pub(crate) memories: Option<Arc<Memories>>,
 }
 
 /// Whether machine code which a user brings is loaded: it can do anything that this process can.
@@ -83,6 +95,15 @@ pub enum LoadError {
         /// The artifact.
         origin: String,
     },
+    /// The system does not hold the image of its memory.
+    #[error("cannot map the memory of `{origin}`")]
+    Image {
+        /// The artifact.
+        origin: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Precompiled code cannot be compiled again.
     #[error("`{origin}` is precompiled already")]
     AlreadyCompiled {
@@ -115,13 +136,24 @@ pub fn compile_objection(artifact: &Artifact) -> Option<LoadError> {
 }
 
 fn precompile(engine: &Engine, artifact: &Artifact) -> Result<Vec<u8>, LoadError> {
-    let origin = || artifact.origin().to_owned();
-    let compiled = match artifact.kind() {
-        Kind::Precompiled => return Err(LoadError::AlreadyCompiled { origin: origin() }),
-        kind if kind.is_component() => engine.precompile_component(artifact.bytes()),
-        _ => engine.precompile_module(&link::prepare(artifact)?),
+    precompile_program(engine, artifact, &program(artifact)?)
+}
+
+/// What is compiled: a component as it is, a module with imports named for [`link::linker`].
+fn program(artifact: &Artifact) -> Result<Cow<'_, [u8]>, LoadError> {
+    match artifact.kind() {
+        Kind::Precompiled => Err(LoadError::AlreadyCompiled { origin: artifact.origin().to_owned() }),
+        kind if kind.is_component() => Ok(Cow::Borrowed(artifact.bytes())),
+        _ => Ok(link::prepare(artifact)?),
+    }
+}
+
+fn precompile_program(engine: &Engine, artifact: &Artifact, program: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let compiled = match artifact.kind().is_component() {
+        true => engine.precompile_component(program),
+        false => engine.precompile_module(program),
     };
-    compiled.map_err(|source| LoadError::Compile { origin: origin(), source })
+    compiled.map_err(|source| LoadError::Compile { origin: artifact.origin().to_owned(), source })
 }
 
 impl CodeCache {
@@ -167,11 +199,49 @@ impl CodeCache {
                     .map_err(|source| LoadError::Precompiled { origin: artifact.origin().to_owned(), source }),
             };
         }
-        let entry = self.entry(engine, artifact);
+        self.keep(engine, artifact, artifact.bytes(), || precompile(engine, artifact))
+    }
+
+    /// Turns an artifact into code without data segments, where they can be taken out, and an image of what they write.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) fn load_pooled(
+        &self,
+        engine: &Engine,
+        pool: &Arc<Pool>,
+        artifact: &Artifact,
+    ) -> Result<Loaded, LoadError> {
+        let program = program(artifact)?;
+        let load =
+            |program: &[u8]| self.keep(engine, artifact, program, || precompile_program(engine, artifact, program));
+        let origin = artifact.origin();
+        match lift(&program) {
+            Ok(lifted) => {
+                let image_error = |source| LoadError::Image { origin: origin.to_owned(), source };
+                let memories = pool.imaged(&lifted).map_err(image_error)?;
+                Ok(Loaded { code: load(&lifted.wasm)?, memories: Some(memories) })
+            }
+            Err(reason) => {
+                tracing::debug!("`{origin}` writes its data at each start: {reason}");
+                Ok(Loaded { code: load(&program)?, memories: Some(pool.blank()) })
+            }
+        }
+    }
+
+    /// Reads the code that was kept for `content`, or makes and keeps it.
+    fn keep(
+        &self,
+        engine: &Engine,
+        artifact: &Artifact,
+        content: &[u8],
+        compile: impl FnOnce() -> Result<Vec<u8>, LoadError>,
+    ) -> Result<Code, LoadError> {
+        let entry = self.entry(engine, content);
         if let Some(code) = entry.as_deref().and_then(|entry| read_entry(engine, entry)) {
             return Ok(code);
         }
-        let compiled = precompile(engine, artifact)?;
+        let compiled = compile()?;
         if let Some(entry) = entry {
             write_entry(&entry, &compiled);
         }
@@ -180,11 +250,11 @@ impl CodeCache {
     }
 
     /// The file for this content under this engine's version, target and settings.
-    fn entry(&self, engine: &Engine, artifact: &Artifact) -> Option<PathBuf> {
+    fn entry(&self, engine: &Engine, content: &[u8]) -> Option<PathBuf> {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine_hash = hasher.finish().to_le_bytes();
-        let key = sha256([env!("CARGO_PKG_VERSION").as_bytes(), &engine_hash, artifact.bytes()]);
+        let key = sha256([env!("CARGO_PKG_VERSION").as_bytes(), &engine_hash, content]);
         Some(self.folder.as_ref()?.join(format!("{key}.code")))
     }
 }

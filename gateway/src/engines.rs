@@ -1,16 +1,20 @@
 //! Engines: one configuration of compiled code, several ways to allocate instances.
 //!
 //! Code compiled for one engine fits the others as long as fuel metering is the same, so that the cache and `.cwasm`
-//! files serve `run` and `serve` alike. A process has one engine for each way to allocate, however many apps it serves.
+//! files serve `run` and `serve` alike; code for memories of our own fits only those. A process has one engine for each
+//! way to allocate, however many apps it serves.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::ticker::{Pulse, Ticker};
+use crate::{
+    memory::{Pool, Reset},
+    ticker::{Pulse, Ticker},
+};
 
 /// The largest memory which is reset by copying instead of by returning its pages to the system.
 ///
@@ -44,51 +48,84 @@ pub(crate) enum Metering {
 pub(crate) enum Allocation {
     /// Mapped for each instance and unmapped after it: for instances that live long, or are too large for a pool.
     OnDemand,
-    /// From a pool, reset by copying the image over it.
+    /// From our own pool, reset by restoring what was written.
+    Recycled,
+    /// From Wasmtime's pool, reset by copying the image over it.
     Copied,
-    /// From a pool, reset by returning its pages to the system.
+    /// From Wasmtime's pool, reset by returning its pages to the system.
     Decommitted,
 }
 
 impl Allocation {
     /// The way for instances that start with `initial` bytes of memory, if that is known, and may have up to `limit`.
-    pub(crate) fn of_isolated(initial: Option<u64>, limit: u64) -> Self {
-        match initial {
+    pub(crate) fn of_isolated(reset: Reset, initial: Option<u64>, limit: u64) -> Self {
+        match (reset, initial) {
             _ if limit > LARGEST_POOLED => Self::OnDemand,
-            Some(initial) if initial <= KEEP_RESIDENT_LIMIT => Self::Copied,
-            _ => Self::Decommitted,
+            (Reset::Scan, _) => Self::Recycled,
+            (Reset::Copy, Some(initial)) if initial <= KEEP_RESIDENT_LIMIT => Self::Copied,
+            (Reset::Copy | Reset::Decommit, _) => Self::Decommitted,
         }
     }
+}
+
+/// Where instances are made, and what drives them.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) engine: Engine,
+    pub(crate) pulse: Pulse,
+    /// What they take memory from, if that is ours.
+    pub(crate) pool: Option<Arc<Pool>>,
 }
 
 /// The engines of a process, made when an app first needs one.
 pub(crate) struct Engines {
     /// Instances alive at the same time, of all apps.
     instances: u32,
-    made: Mutex<BTreeMap<(Metering, Allocation), (Engine, Ticker)>>,
+    /// Threads that serve.
+    workers: usize,
+    made: Mutex<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    /// Our own, which all engines share that use it.
+    pool: Option<Arc<Pool>>,
+    homes: BTreeMap<(Metering, Allocation), (Home, Ticker)>,
 }
 
 impl Engines {
-    /// Engines whose pools hold `instances` instances.
-    pub(crate) fn new(instances: u32) -> Self {
-        Self { instances, made: Mutex::default() }
+    /// Engines whose pools hold `instances` instances, for `workers` threads.
+    pub(crate) fn new(instances: u32, workers: usize) -> Self {
+        Self { instances, workers, made: Mutex::default() }
     }
 
-    /// The engine for these instances, and what drives them.
-    pub(crate) fn get(&self, metering: Metering, allocation: Allocation) -> wasmtime::Result<(Engine, Pulse)> {
+    /// The engine for these instances, and what belongs to it.
+    pub(crate) fn get(&self, metering: Metering, allocation: Allocation) -> wasmtime::Result<Home> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((engine, ticker)) = made.get(&(metering, allocation)) {
-            return Ok((engine.clone(), ticker.pulse()));
+        if let Some((home, _)) = made.homes.get(&(metering, allocation)) {
+            return Ok(home.clone());
         }
-        let engine = match allocation {
-            Allocation::OnDemand => on_demand(metering)?,
-            Allocation::Copied => pooling(metering, self.instances, KEEP_RESIDENT_LIMIT)?,
-            Allocation::Decommitted => pooling(metering, self.instances, 0)?,
+        let (engine, pool) = match allocation {
+            Allocation::OnDemand => (on_demand(metering)?, None),
+            Allocation::Recycled => {
+                let pool = self.pool(&mut made)?;
+                (recycling(metering, &pool)?, Some(pool))
+            }
+            Allocation::Copied => (pooling(metering, self.instances, KEEP_RESIDENT_LIMIT)?, None),
+            Allocation::Decommitted => (pooling(metering, self.instances, 0)?, None),
         };
         let ticker = Ticker::start(&engine)?;
-        let pulse = ticker.pulse();
-        made.insert((metering, allocation), (engine.clone(), ticker));
-        Ok((engine, pulse))
+        let home = Home { engine, pulse: ticker.pulse(), pool };
+        made.homes.insert((metering, allocation), (home.clone(), ticker));
+        Ok(home)
+    }
+
+    fn pool(&self, made: &mut Made) -> wasmtime::Result<Arc<Pool>> {
+        if let Some(pool) = &made.pool {
+            return Ok(Arc::clone(pool));
+        }
+        let instances = usize::try_from(self.instances).unwrap_or(usize::MAX);
+        Ok(Arc::clone(made.pool.insert(Pool::new(self.workers, instances)?)))
     }
 }
 
@@ -105,6 +142,13 @@ fn pooling(metering: Metering, instances: u32, keep_resident: u64) -> wasmtime::
     let mut config = config(metering);
     let pool = pooling_config(instances, keep_resident);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// An engine whose memories and stacks are those of our pool.
+fn recycling(metering: Metering, pool: &Arc<Pool>) -> wasmtime::Result<Engine> {
+    let mut config = config(metering);
+    pool.configure(&mut config);
     Engine::new(&config)
 }
 

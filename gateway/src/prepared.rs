@@ -12,9 +12,10 @@ use prewasm_ext_http::{DirectoryError, Frozen, FrozenError, HostState, Outbound}
 use crate::{
     admission::Places,
     app::{App, Grants, Injected, Limits, Mode, Reuse},
-    cache::{Code, LoadError, PrecompiledPolicy},
+    cache::{Code, LoadError, Loaded, PrecompiledPolicy},
     engines::{Allocation, Engines, Metering, on_demand},
     guest::{component::p2::ComponentGuest, core::CoreGuest, resident::ResidentGuest},
+    memory::{Choice, Reset, ResetError},
     shared_code::SharedCode,
     ticker::Pulse,
 };
@@ -101,6 +102,9 @@ pub enum PrepareError {
         #[source]
         source: wasmtime::Error,
     },
+    /// The environment asks for a way to make instances as new which there is not.
+    #[error(transparent)]
+    Reset(#[from] ResetError),
     /// The system gives us no thread.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
@@ -109,6 +113,8 @@ pub enum PrepareError {
 /// What all apps of a process share.
 pub(crate) struct Process {
     pub(crate) engines: Engines,
+    /// How instances are made as new.
+    pub(crate) reset: Choice,
     pub(crate) places: Places,
     /// Threads that serve.
     pub(crate) workers: usize,
@@ -118,8 +124,12 @@ pub(crate) struct Process {
 
 impl Process {
     /// A process that may have `instances` instances at the same time.
-    pub(crate) fn new(instances: u32, workers: usize, listeners: Vec<SocketAddr>) -> Self {
-        Self { engines: Engines::new(instances), places: Places::new(instances), workers, listeners }
+    ///
+    /// # Errors
+    /// [`ResetError`], if the environment asks for a way to make them as new which there is not.
+    pub(crate) fn new(instances: u32, workers: usize, listeners: Vec<SocketAddr>) -> Result<Self, ResetError> {
+        let engines = Engines::new(instances, workers);
+        Ok(Self { engines, reset: Reset::detect()?, places: Places::new(instances), workers, listeners })
     }
 }
 
@@ -162,14 +172,21 @@ impl Prepared {
         let metering = if app.limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
         let allocation = match app.mode {
             Mode::Resident => Allocation::OnDemand,
-            Mode::Auto | Mode::Isolated => Allocation::of_isolated(initial_memory(artifact), app.limits.memory),
+            Mode::Auto | Mode::Isolated => {
+                let reset = match artifact.kind() {
+                    // Its data segments are in it, and it was compiled to find its memory where Wasmtime makes it.
+                    Kind::Precompiled => process.reset.reset.max(Reset::Copy),
+                    _ => process.reset.reset,
+                };
+                Allocation::of_isolated(reset, initial_memory(artifact), app.limits.memory)
+            }
         };
-        let (engine, pulse) = process.engines.get(metering, allocation).map_err(prepare_error)?;
-        let code = code.load(&engine, artifact, app.precompiled)?;
+        let home = process.engines.get(metering, allocation).map_err(prepare_error)?;
+        let code = code.load(&home, artifact, app.precompiled)?;
         let mut grants = Grants::of(app);
         Arc::make_mut(&mut grants.outbound).listeners.extend(&process.listeners);
         let grants = Arc::new(grants);
-        let guest = link(&code, kind, app.mode, (&grants, frozen(artifact)?), pulse, prepare_error)?;
+        let guest = link(&code, kind, app.mode, (&grants, frozen(artifact)?), home.pulse, prepare_error)?;
         Ok(Self {
             identity: Identity::of(app),
             injected: app.injected,
@@ -238,7 +255,7 @@ fn kind(app: &App, code: &SharedCode<'_>) -> Result<Kind, PrepareError> {
     }
     let origin = || app.artifact.origin().to_owned();
     let engine = on_demand(Metering::Off).map_err(|source| PrepareError::Engine { origin: origin(), source })?;
-    Ok(code.load(&engine, &app.artifact, app.precompiled)?.kind())
+    Ok(code.precompiled(&engine, &app.artifact, app.precompiled)?.kind())
 }
 
 fn check_kind(artifact: &Artifact, kind: Kind, mode: Mode) -> Result<(), PrepareError> {
@@ -297,7 +314,7 @@ fn check_memory(artifact: &Artifact, limit: u64) -> Result<(), PrepareError> {
 }
 
 fn link(
-    code: &Code,
+    code: &Loaded,
     kind: Kind,
     mode: Mode,
     (grants, frozen): (&Arc<Grants>, Option<HostState>),
@@ -305,12 +322,13 @@ fn link(
     prepare_error: impl Fn(wasmtime::Error) -> PrepareError,
 ) -> Result<Guest, PrepareError> {
     let grants = Arc::clone(grants);
-    Ok(match code {
+    let memories = code.memories.clone();
+    Ok(match &code.code {
         Code::Component(component) => {
-            Guest::Component(ComponentGuest::new(component, grants, pulse).map_err(prepare_error)?)
+            Guest::Component(ComponentGuest::new(component, memories, grants, pulse).map_err(prepare_error)?)
         }
         Code::Module(module) => {
-            let guest = CoreGuest::new(module, grants, frozen, pulse).map_err(prepare_error)?;
+            let guest = CoreGuest::new(module, memories, grants, frozen, pulse).map_err(prepare_error)?;
             match (kind, mode) {
                 (Kind::SocketServer, Mode::Resident) => Guest::Resident(ResidentGuest::start(guest)?),
                 (Kind::SocketServer, _) => Guest::Isolated(guest),

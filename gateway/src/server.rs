@@ -28,6 +28,7 @@ use crate::{
     admin::Admin,
     cache::CodeCache,
     chain,
+    memory::{Choice, ResetError},
     peer::Peer,
     pipeline::{self, Desk},
     prepared::Process,
@@ -86,6 +87,9 @@ pub enum ServeError {
     /// The site cannot be served.
     #[error(transparent)]
     Site(#[from] SiteErrors),
+    /// The environment asks for a way to make instances as new which there is not.
+    #[error(transparent)]
+    Reset(#[from] ResetError),
     /// The address cannot be bound.
     #[error("cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "\n  hint: another program listens there; choose another address with `--listen` or `--admin`" } else { "" })]
     Listen {
@@ -117,7 +121,11 @@ pub fn serve(
     // Bound first: a busy port is told before a minute of compiling.
     let listener = bind(options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(ServeError::Worker)?;
-    let process = Process::new(options.instances, options.workers.get(), vec![address]);
+    let process = Process::new(options.instances, options.workers.get(), vec![address])?;
+    match &process.reset {
+        Choice { reset, lacks: None } => tracing::info!(%reset, "how instances are made as new"),
+        Choice { reset, lacks: Some(lacks) } => tracing::warn!(%reset, lacks, "instances are made as new the slow way"),
+    }
     let live = Arc::new(Live::from_pointee(Site::prepare(first.site, &process, cache, None)?));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
     let reloader = Reloader::new(source, Arc::clone(&live), process, cache.clone(), first.watched);

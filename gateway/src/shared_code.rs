@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prewasm_artifact::{Artifact, Kind, Sha256};
 use wasmtime::Engine;
 
-use crate::cache::{Code, CodeCache, LoadError, PrecompiledPolicy};
+use crate::{
+    cache::{Code, CodeCache, LoadError, Loaded, PrecompiledPolicy},
+    engines::Home,
+};
 
 /// What has been loaded while one site is prepared.
 pub(crate) struct SharedCode<'a> {
@@ -17,7 +20,7 @@ struct Entry {
     engine: Engine,
     program: Sha256,
     /// Locked while the code is being loaded: others that want it wait instead of compiling it as well.
-    code: Arc<Mutex<Option<Code>>>,
+    code: Arc<Mutex<Option<Loaded>>>,
 }
 
 impl<'a> SharedCode<'a> {
@@ -25,29 +28,46 @@ impl<'a> SharedCode<'a> {
         Self { cache, loaded: Mutex::default() }
     }
 
-    /// The artifact's code for this engine.
+    /// The artifact's code, and what its instances take memory from.
     ///
     /// # Errors
     /// [`LoadError`].
     pub(crate) fn load(
         &self,
+        home: &Home,
+        artifact: &Artifact,
+        policy: PrecompiledPolicy,
+    ) -> Result<Loaded, LoadError> {
+        if artifact.kind() == Kind::Precompiled {
+            // Whether it may be loaded is another question for each app.
+            return Ok(Loaded { code: self.precompiled(&home.engine, artifact, policy)?, memories: None });
+        }
+        let entry = self.entry(&home.engine, artifact.sha256());
+        let mut loaded = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &*loaded {
+            return Ok(loaded.clone());
+        }
+        let new = match &home.pool {
+            Some(pool) => self.cache.load_pooled(&home.engine, pool, artifact)?,
+            None => Loaded { code: self.cache.load(&home.engine, artifact, policy)?, memories: None },
+        };
+        Ok(loaded.insert(new).clone())
+    }
+
+    /// Code which the user has compiled.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub(crate) fn precompiled(
+        &self,
         engine: &Engine,
         artifact: &Artifact,
         policy: PrecompiledPolicy,
     ) -> Result<Code, LoadError> {
-        if artifact.kind() == Kind::Precompiled {
-            // Whether it may be loaded is another question for each app.
-            return self.cache.load(engine, artifact, policy);
-        }
-        let entry = self.entry(engine, artifact.sha256());
-        let mut code = entry.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*code {
-            Some(code) => Ok(code.clone()),
-            None => Ok(code.insert(self.cache.load(engine, artifact, policy)?).clone()),
-        }
+        self.cache.load(engine, artifact, policy)
     }
 
-    fn entry(&self, engine: &Engine, program: Sha256) -> Arc<Mutex<Option<Code>>> {
+    fn entry(&self, engine: &Engine, program: Sha256) -> Arc<Mutex<Option<Loaded>>> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let known = loaded.iter().find(|entry| entry.program == program && Engine::same(&entry.engine, engine));
         if let Some(entry) = known {

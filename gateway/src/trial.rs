@@ -79,7 +79,7 @@ impl Trial {
     /// # Errors
     /// [`PrepareError`], as for serving.
     pub fn prepare(app: &App, cache: &CodeCache) -> Result<Self, PrepareError> {
-        let process = Process::new(app.limits.instances, 1, Vec::new());
+        let process = Process::new(app.limits.instances, 1, Vec::new())?;
         let app = Arc::new(Prepared::new(app, &process, &SharedCode::new(cache))?);
         let site = Arc::new(Site::of(Arc::clone(&app), &process));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -97,6 +97,7 @@ fn failure(error: ServeError) -> Failure {
 fn class(error: &ServeError) -> Class {
     match error {
         ServeError::Listen { .. } | ServeError::Worker(_) => Class::Ours,
+        ServeError::Reset(_) => Class::Usage,
         // The worst thing decides.
         ServeError::Site(errors) => errors.0.iter().map(site_class).max().unwrap_or(Class::Usage),
     }
@@ -116,7 +117,10 @@ fn prepare_class(error: &PrepareError) -> Class {
         | PrepareError::Frozen { .. }
         | PrepareError::FrozenListener { .. }
         | PrepareError::FrozenEnvironment { .. } => Class::Rejected,
-        PrepareError::Directory(_) | PrepareError::NotResident { .. } | PrepareError::Memory { .. } => Class::Usage,
+        PrepareError::Directory(_)
+        | PrepareError::NotResident { .. }
+        | PrepareError::Memory { .. }
+        | PrepareError::Reset(_) => Class::Usage,
         PrepareError::Engine { .. } | PrepareError::Thread(_) => Class::Ours,
     }
 }

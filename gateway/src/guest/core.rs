@@ -12,6 +12,7 @@ use crate::{
     app::Grants,
     cgi::Arguments,
     failure::Failure,
+    memory::{self, Memories},
     record::{Record, Stage},
     store::{
         self, MemoryLimiter,
@@ -25,6 +26,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct CoreGuest {
     template: InstancePre<CoreState>,
+    memories: Option<Arc<Memories>>,
     app: Arc<Grants>,
     environment: Arc<Environment>,
     /// Where instances go on, if the program was frozen.
@@ -46,13 +48,14 @@ pub struct Rehearsal {
 impl CoreGuest {
     pub(crate) fn new(
         module: &Module,
+        memories: Option<Arc<Memories>>,
         app: Arc<Grants>,
         frozen: Option<HostState>,
         pulse: Pulse,
     ) -> wasmtime::Result<Self> {
         let template = link::linker::<CoreState>(module.engine())?.instantiate_pre(module)?;
         let environment = Arc::clone(&app.environment);
-        Ok(Self { template, app, environment, frozen: frozen.map(Arc::new), pulse })
+        Ok(Self { template, memories, app, environment, frozen: frozen.map(Arc::new), pulse })
     }
 
     pub(crate) fn app(&self) -> &Grants {
@@ -86,7 +89,9 @@ impl CoreGuest {
         let ended = Instant::now();
         let end = judge(result, &store.data().limiter);
         let left = store.get_fuel().ok();
-        drop(store);
+        // The instance goes first, and then what it has open: whoever sees a connection close finds the guest ended, which
+        // may be on another thread.
+        drop(store.into_data());
         if let Some(record) = record {
             record.time(Stage::Instantiate, started - begin);
             record.time(Stage::Guest, ended - started);
@@ -110,7 +115,7 @@ impl CoreGuest {
     }
 
     async fn instantiate(&self, store: &mut Store<CoreState>) -> wasmtime::Result<TypedFunc<(), ()>> {
-        let instance = self.template.instantiate_async(&mut *store).await?;
+        let instance = memory::within(self.memories.as_ref(), self.template.instantiate_async(&mut *store)).await?;
         link::start_function(store, &instance)
     }
 

@@ -90,7 +90,7 @@ fn trial(app: App) -> Result<Trial, Failure> {
     Trial::prepare(&app, &CodeCache::user()).map_err(|error| {
         let class = match &error {
             PrepareError::Load(error) => load_class(error),
-            PrepareError::Directory(_) | PrepareError::Memory { .. } => Class::Usage,
+            PrepareError::Directory(_) | PrepareError::Memory { .. } | PrepareError::Reset(_) => Class::Usage,
             PrepareError::Engine { .. } | PrepareError::Thread(_) => Class::Ours,
             _ => Class::Rejected,
         };

@@ -36,6 +36,7 @@ use crate::{
     fields::remove_hop_by_hop,
     guest::{Call, component::variables, leash::Leash, task::GuestTask},
     guest_log::{GuestLog, Origin, Stream},
+    memory::{self, Memories},
     peer::Peer,
     record::{Record, Stage},
     store::{
@@ -50,17 +51,23 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct ComponentGuest {
     template: ProxyPre<ComponentState>,
+    memories: Option<Arc<Memories>>,
     app: Arc<Grants>,
     pulse: Pulse,
 }
 
 impl ComponentGuest {
-    pub(crate) fn new(component: &Component, app: Arc<Grants>, pulse: Pulse) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        component: &Component,
+        memories: Option<Arc<Memories>>,
+        app: Arc<Grants>,
+        pulse: Pulse,
+    ) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         variables::add_to_linker(&mut linker, &app.variables)?;
-        Ok(Self { template: ProxyPre::new(linker.instantiate_pre(component)?)?, app, pulse })
+        Ok(Self { template: ProxyPre::new(linker.instantiate_pre(component)?)?, memories, app, pulse })
     }
 
     /// Serves one request on a fresh instance.
@@ -110,7 +117,7 @@ impl ComponentGuest {
         let guest = async {
             let request = store.data_mut().http().new_incoming_request(scheme, request)?;
             let answer = store.data_mut().http().new_response_outparam(sender)?;
-            let proxy = self.template.instantiate_async(&mut store).await?;
+            let proxy = memory::within(self.memories.as_ref(), self.template.instantiate_async(&mut store)).await?;
             started = Instant::now();
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
         };
