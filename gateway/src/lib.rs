@@ -51,7 +51,7 @@ mod turns;
 pub use app::{App, Injected, Limits, Mode, Reuse};
 pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile, compile_objection};
 pub use files::{FilesError, FilesSpec};
-pub use guest::core::Rehearsal;
+pub use guest::{component::provides, core::Rehearsal};
 pub use peer::Peer;
 pub use prepared::{PrepareError, objections};
 pub use record::ACCESS;
