@@ -42,7 +42,7 @@ struct Asked {
 
 impl Asked {
     fn new(apps: Vec<App>, routes: Vec<RouteSpec>) -> Self {
-        let process = Process::new(16, 1, Vec::new());
+        let process = Process::new(16, 1, Vec::new()).expect("a way to reset");
         let site = Site::prepare(SiteSpec { apps, routes }, &process, &CodeCache::disabled(), None);
         Self { site: Arc::new(site.unwrap_or_else(|errors| panic!("{errors}"))), _process: process }
     }
@@ -154,7 +154,7 @@ fn what_keeps_a_site_from_being_served_is_reported_all_at_once() {
             to("", "/c", fixed("2")),
         ],
     };
-    let process = Process::new(1, 1, Vec::new());
+    let process = Process::new(1, 1, Vec::new()).expect("a way to reset");
     let errors = Site::prepare(spec, &process, &CodeCache::disabled(), None).err().expect("refused").to_string();
     for part in ["app `small`", "the limit is 1", "`none`, which is not there", "routes `/c` and `/c`"] {
         assert!(errors.contains(part), "{part}: {errors}");
@@ -163,7 +163,7 @@ fn what_keeps_a_site_from_being_served_is_reported_all_at_once() {
 
 #[test]
 fn an_app_that_did_not_change_is_kept_by_the_next_site() {
-    let process = Process::new(4, 1, Vec::new());
+    let process = Process::new(4, 1, Vec::new()).expect("a way to reset");
     let prepare = |timeout, previous: Option<&Site>| {
         let changed = App { limits: Limits { timeout, ..Limits::default() }, ..app("b", "cgi-hello") };
         let spec = SiteSpec { apps: vec![app("a", "cgi-hello"), changed], routes: Vec::new() };
