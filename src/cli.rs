@@ -1,18 +1,26 @@
 //! The command line: verbs, and what several of them share.
 
+mod app;
+mod config_file;
 mod directory;
+mod given;
 mod guest;
-mod size;
+mod server;
 
+pub use app::AppArgs;
+pub use config_file::ConfigFileArgs;
 pub use directory::DirectorySpec;
+pub use given::Given;
 pub use guest::{GuestArgs, NetworkArgs};
-pub use size::parse_size;
+pub use server::ServerArgs;
+
+pub use crate::size::parse_size;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    compile::CompileArgs, completions::CompletionsArgs, inspect::InspectArgs, port::PortArgs, run::RunArgs,
-    serve::ServeArgs, snapshot::SnapshotArgs,
+    compile::CompileArgs, completions::CompletionsArgs, config::ConfigArgs, inspect::InspectArgs, port::PortArgs,
+    run::RunArgs, serve::ServeArgs, snapshot::SnapshotArgs,
 };
 
 /// Pre-initialized WebAssembly for servers.
@@ -43,8 +51,10 @@ guest's own code; 134 is a trap, 124 the time limit.";
 pub enum Command {
     /// Run a program's start-up once, and write the program as it is afterwards.
     Snapshot(Box<SnapshotArgs>),
-    /// Serve a program over HTTP, each request on a fresh instance.
-    Serve(ServeArgs),
+    /// Serve programs over HTTP, each request on a fresh instance.
+    Serve(Box<ServeArgs>),
+    /// Check, show and describe the configuration of `serve`.
+    Config(ConfigArgs),
     /// Run a program on real sockets, as `wasmedge FILE` would.
     Run(RunArgs),
     /// Make a standard wasi:http component of a program for WasmEdge's sockets.

@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod completions;
+pub mod config;
 pub mod inspect;
 pub mod port;
 pub mod run;
@@ -17,7 +18,8 @@ use crate::{
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Snapshot(args) => snapshot::run(&args, cli.quiet),
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Run(args) => run::run(args),
         Command::Port(args) => port::run(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),

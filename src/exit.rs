@@ -6,7 +6,7 @@ use prewasm_artifact::{ArtifactError, WriteError};
 use prewasm_ext_http::AuthorityError;
 use prewasm_gateway::LoadError;
 
-use crate::output;
+use crate::{config::ConfigError, output};
 
 /// An end without an error of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +129,17 @@ impl From<ArtifactError> for Failure {
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
         Self::new(Class::Ours, error)
+    }
+}
+
+/// A single program that cannot be read is the input; everything else is configuration.
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Program(error) => error.into(),
+            ConfigError::Scratch { .. } => Self::new(Class::Ours, error),
+            ConfigError::Read { .. } | ConfigError::Invalid(_) => Self::new(Class::Usage, error),
+        }
     }
 }
 

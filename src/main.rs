@@ -2,9 +2,12 @@
 
 mod cli;
 mod commands;
+mod config;
 mod exit;
 mod log;
 mod output;
+mod program_name;
+mod size;
 
 use std::process;
 

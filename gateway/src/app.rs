@@ -1,6 +1,6 @@
 //! What is served, and within which limits.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
 use prewasm_artifact::Artifact;
 use prewasm_ext_http::{Environment, OutboundPolicy};
@@ -28,6 +28,13 @@ pub struct App {
     pub reuse: Reuse,
     /// What is added to its requests.
     pub injected: Injected,
+    /// The arguments of a command, separated by spaces, where `${SCRIPT_NAME}` stands for the path of the request and
+    /// `${ARGS}` for the parts of its query; without it, they are those of CGI.
+    pub argv: Option<String>,
+    /// What a component reads as its configuration, through wasi:config or Spin's variables.
+    pub variables: BTreeMap<String, String>,
+    /// What must live as long as the app, such as temporary folders.
+    pub held: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl App {
@@ -43,6 +50,9 @@ impl App {
             precompiled: PrecompiledPolicy::Refuse,
             reuse: Reuse::default(),
             injected: Injected::default(),
+            argv: None,
+            variables: BTreeMap::new(),
+            held: Vec::new(),
         }
     }
 }
@@ -54,6 +64,8 @@ pub(crate) struct Grants {
     pub(crate) environment: Arc<Environment>,
     pub(crate) outbound: Arc<OutboundPolicy>,
     pub(crate) limits: Limits,
+    pub(crate) argv: Option<String>,
+    pub(crate) variables: Arc<BTreeMap<String, String>>,
 }
 
 impl Grants {
@@ -64,6 +76,8 @@ impl Grants {
             environment: Arc::clone(&app.environment),
             outbound: Arc::clone(&app.outbound),
             limits: app.limits.clone(),
+            argv: app.argv.clone(),
+            variables: Arc::new(app.variables.clone()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
 use crate::{fields::remove_hop_by_hop, peer::Peer, router::Found};
@@ -76,8 +76,45 @@ pub(crate) fn environment(
     env
 }
 
+/// The program arguments of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    /// Behind those of the app.
+    Further(Vec<String>),
+    /// Instead of them.
+    All(Vec<String>),
+}
+
+impl Arguments {
+    /// Those of CGI, or of WAGI where there is a template.
+    pub(crate) fn of(template: Option<&str>, uri: &Uri) -> Self {
+        match template {
+            None => Self::Further(search_words(uri.query())),
+            Some(template) => Self::All(fill(template, uri)),
+        }
+    }
+}
+
+/// Fills a template of WAGI. What is filled in is not looked at again, so that a client cannot name a variable.
+fn fill(template: &str, uri: &Uri) -> Vec<String> {
+    let query = uri.query().unwrap_or_default().replace('&', " ");
+    let variables = [("${SCRIPT_NAME}", uri.path()), ("${ARGS}", query.as_str())];
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find("${") {
+        let (before, behind) = rest.split_at(start);
+        text.push_str(before);
+        let variable = variables.iter().find(|(name, _)| behind.starts_with(name));
+        let (name, value) = variable.copied().unwrap_or(("${", "${"));
+        text.push_str(value);
+        rest = &behind[name.len()..];
+    }
+    text.push_str(rest);
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 /// Program arguments from a query without `=` (RFC 3875, 4.4): an indexed search.
-pub(crate) fn search_words(query: Option<&str>) -> Vec<String> {
+fn search_words(query: Option<&str>) -> Vec<String> {
     match query {
         Some(query) if !query.is_empty() && !query.contains('=') => query.split('+').map(decode).collect(),
         _ => Vec::new(),
@@ -241,6 +278,17 @@ mod tests {
             scheme: http::uri::Scheme::HTTP,
         };
         environment(&parts(request), Some(3), &place, &peer).into_iter().collect()
+    }
+
+    #[test]
+    fn a_template_replaces_the_arguments_and_is_filled_once() {
+        let uri: Uri = "/a/$%7BARGS%7D/b?x=1&y=${SCRIPT_NAME}".parse().expect("a URI");
+        let filled = |template| Arguments::of(Some(template), &uri);
+        let all = |words: &[&str]| Arguments::All(words.iter().map(ToString::to_string).collect());
+        let expected = ["ruby", "index.rb", "/a/$%7BARGS%7D/b", "x=1", "y=${SCRIPT_NAME}"];
+        assert_eq!(filled("ruby index.rb ${SCRIPT_NAME} ${ARGS}"), all(&expected));
+        assert_eq!(filled("--q=${ARGS} ${OTHER"), all(&["--q=x=1", "y=${SCRIPT_NAME}", "${OTHER"]));
+        assert_eq!(Arguments::of(None, &uri), Arguments::Further(Vec::new()));
     }
 
     #[test]

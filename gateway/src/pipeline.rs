@@ -230,7 +230,7 @@ async fn ask_command(
         body = body.gather_all(limits.body, limits.timeout).await?;
     }
     let length = body.length().filter(|length| *length > 0);
-    let guest = guest.with_arguments(cgi::search_words(head.uri.query()));
+    let guest = guest.with_arguments(cgi::Arguments::of(member.app.grants().argv.as_deref(), &head.uri));
     let head = Arc::new(head);
     let env = environment(Arc::clone(&head), length, place, visit.peer.clone());
     let call = admit(member, visit).await?;

@@ -1,6 +1,7 @@
 //! An app, ready to answer requests: compiled, linked, and decided how it is served.
 
 use std::{
+    any::Any,
     net::SocketAddr,
     sync::{Arc, OnceLock},
 };
@@ -69,7 +70,9 @@ pub enum PrepareError {
         hint: &'static str,
     },
     /// Only socket servers have an instance which outlives a request.
-    #[error("`{origin}` is a {kind}: only socket servers can be resident\n  hint: leave out `--mode resident`")]
+    #[error(
+        "`{origin}` is a {kind}: only socket servers can be resident\n  hint: leave out the mode, which is `--mode` or `mode` of the app"
+    )]
     NotResident {
         /// The artifact.
         origin: String,
@@ -77,7 +80,9 @@ pub enum PrepareError {
         kind: Kind,
     },
     /// Its memory is larger than the limit from the start.
-    #[error("`{origin}` starts with {needed} bytes of memory, and the limit is {limit}\n  hint: raise `--max-memory`")]
+    #[error(
+        "`{origin}` starts with {needed} bytes of memory, and the limit is {limit}\n  hint: raise the limit, which is `--max-memory` or `limits.memory` of the app"
+    )]
     Memory {
         /// The artifact.
         origin: String,
@@ -136,6 +141,8 @@ pub(crate) struct Prepared {
     pub(crate) injected: Injected,
     /// A door to the outside for each worker: connections stay on the thread that made them.
     doors: Box<[OnceLock<Arc<Outbound>>]>,
+    /// What goes with the app, and not before.
+    _held: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// How the app's requests are served: decided once.
@@ -186,6 +193,7 @@ impl Prepared {
             guest,
             grants,
             doors: (0..process.workers).map(|_| OnceLock::new()).collect(),
+            _held: app.held.clone(),
         })
     }
 

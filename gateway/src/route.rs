@@ -169,7 +169,7 @@ impl Route {
     }
 
     /// Whether some method leads to both.
-    pub(crate) fn shares_a_method_with(&self, other: &Self) -> bool {
+    pub fn shares_a_method_with(&self, other: &Self) -> bool {
         self.methods.is_empty() || other.methods.is_empty() || !self.methods.is_disjoint(&other.methods)
     }
 }

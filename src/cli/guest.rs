@@ -50,13 +50,22 @@ pub struct NetworkArgs {
 }
 
 impl NetworkArgs {
+    /// Names with fixed addresses.
+    pub fn resolutions(&self) -> Vec<(String, Resolution)> {
+        self.resolve.iter().map(|Mapping(name, resolution)| (name.clone(), *resolution)).collect()
+    }
+
+    /// Files of authorities.
+    pub fn tls_ca(&self) -> &[PathBuf] {
+        &self.tls_ca
+    }
+
     /// The policy for the guest's calls.
     ///
     /// # Errors
     /// If a file of authorities cannot be used.
     pub fn policy(&self, guest: &GuestArgs) -> Result<OutboundPolicy, AuthorityError> {
-        let resolve: BTreeMap<_, _> =
-            self.resolve.iter().map(|Mapping(name, resolution)| (name.clone(), *resolution)).collect();
+        let resolve: BTreeMap<_, _> = self.resolutions().into_iter().collect();
         let mut authorities = Authorities::default();
         for file in &self.tls_ca {
             authorities.add_file(file)?;

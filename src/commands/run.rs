@@ -3,11 +3,7 @@
 #[cfg(feature = "wasmedge")]
 mod wasmedge;
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use prewasm_artifact::{Artifact, PREVIEW1};
@@ -21,6 +17,7 @@ use crate::{
     cli::{GuestArgs, NetworkArgs, parse_size},
     exit::{Class, Exit, Failure, chain, load_class},
     output,
+    program_name::program_name,
 };
 
 /// Options of `run`.
@@ -137,11 +134,6 @@ impl RunArgs {
         args.extend(self.args.iter().cloned());
         args
     }
-}
-
-/// What a program finds as its first argument: the name of the file, without what the host's folders are called.
-pub fn program_name(file: &Path) -> String {
-    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// What `--allow-precompiled` means.

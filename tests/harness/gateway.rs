@@ -24,6 +24,14 @@ pub fn serve(file: impl AsRef<Path>) -> Case {
     Case { command }
 }
 
+/// `prewasm serve -c CONFIG`, started in a folder, on a free port of the loopback interface.
+#[allow(dead_code, reason = "most test programs serve single files")]
+pub fn configured(folder: &Path, config: &str) -> Case {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prewasm"));
+    command.current_dir(folder).args(["serve", "-c", config, "--listen", "127.0.0.1:0"]);
+    Case { command }
+}
+
 /// A guest from `samples/prebuilt/`.
 pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/prebuilt").join(name).with_extension("wasm")
@@ -32,6 +40,12 @@ pub fn sample(name: &str) -> PathBuf {
 impl Case {
     pub fn args<const N: usize>(mut self, args: [&str; N]) -> Self {
         self.command.args(args);
+        self
+    }
+
+    #[allow(dead_code, reason = "most test programs need no variables")]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
         self
     }
 

@@ -1,3 +1,4 @@
 //! Components that handle requests.
 
 pub(crate) mod p2;
+mod variables;

@@ -10,6 +10,7 @@ use wasmtime::{InstancePre, Module, Store, TypedFunc};
 
 use crate::{
     app::Grants,
+    cgi::Arguments,
     failure::Failure,
     memory::{self, Memories},
     record::{Record, Stage},
@@ -61,14 +62,16 @@ impl CoreGuest {
         &self.app
     }
 
-    /// The same guest with further program arguments, for one request.
-    pub(crate) fn with_arguments(&self, words: Vec<String>) -> Self {
+    /// The same guest with the program arguments of one request.
+    pub(crate) fn with_arguments(&self, arguments: Arguments) -> Self {
         let mut guest = self.clone();
-        if !words.is_empty() {
-            let mut environment = Environment::clone(&self.environment);
-            environment.args.extend(words);
-            guest.environment = Arc::new(environment);
+        let mut environment = Environment::clone(&self.environment);
+        match arguments {
+            Arguments::Further(words) if words.is_empty() => return guest,
+            Arguments::Further(words) => environment.args.extend(words),
+            Arguments::All(words) => environment.args = words,
         }
+        guest.environment = Arc::new(environment);
         guest
     }
 

@@ -9,8 +9,8 @@ use prewasm_snapshot::{Body, WarmUp};
 
 use super::{PortArgs, comparison::Comparison};
 use crate::{
-    commands::run::program_name,
     exit::{Class, Failure, load_class},
+    program_name::program_name,
 };
 
 /// A server which is alive has said something by then.

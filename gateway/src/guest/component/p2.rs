@@ -34,7 +34,7 @@ use crate::{
     door::Door,
     failure::Failure,
     fields::remove_hop_by_hop,
-    guest::{Call, leash::Leash, task::GuestTask},
+    guest::{Call, component::variables, leash::Leash, task::GuestTask},
     guest_log::{GuestLog, Origin, Stream},
     memory::{self, Memories},
     peer::Peer,
@@ -66,6 +66,7 @@ impl ComponentGuest {
         let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        variables::add_to_linker(&mut linker, &app.variables)?;
         Ok(Self { template: ProxyPre::new(linker.instantiate_pre(component)?)?, memories, app, pulse })
     }
 
