@@ -10,32 +10,41 @@
 //!
 //! All `unsafe` code of this feature is in this folder. Each file says at its top what must hold.
 
+mod lift;
+mod reset;
+
 #[cfg(target_os = "linux")]
 mod heat;
 #[cfg(target_os = "linux")]
 mod image;
-mod lift;
 #[cfg(target_os = "linux")]
 mod memories;
 #[cfg(target_os = "linux")]
 mod pool;
 #[cfg(target_os = "linux")]
 mod reservation;
-mod reset;
 #[cfg(all(test, target_os = "linux"))]
 mod residue;
 #[cfg(target_os = "linux")]
 mod slot;
 #[cfg(target_os = "linux")]
 mod stacks;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 #[cfg(target_os = "linux")]
 mod threads;
 #[cfg(target_os = "linux")]
 mod tracker;
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use self::elsewhere::{Memories, Pool, Unsupported, trial, within};
+pub(crate) use self::lift::lift;
 pub use self::reset::{Choice, Reset, ResetError};
+#[cfg(target_os = "linux")]
 pub(crate) use self::{
-    lift::lift,
     memories::{Memories, within},
     pool::Pool,
     tracker::{Unsupported, trial},

@@ -129,6 +129,7 @@ fn hottest(counts: &BTreeMap<u32, u32>) -> Runs {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "runs of pages, and sometimes there is one")]
 mod tests {
     use std::convert::Infallible;
 

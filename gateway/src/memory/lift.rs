@@ -21,6 +21,7 @@ use wasmparser::{
 pub(super) type Segments<'a> = Vec<(usize, &'a [u8])>;
 
 /// A program without the active segments of its memory, and what they would have written.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "pools read it, and there are none elsewhere"))]
 pub(crate) struct Lifted<'a> {
     /// The program, a module or a component.
     pub(crate) wasm: Vec<u8>,
@@ -82,8 +83,9 @@ pub(crate) fn lift(wasm: &[u8]) -> Result<Lifted<'_>, Unliftable> {
     if memory.shared || memory.memory64 || memory.page_size_log2.is_some() {
         return Err(Unliftable::KindOfMemory);
     }
+    // At most 4 GiB, as the memory has 32 bits.
     let size = memory.initial.checked_mul(64 * 1024).and_then(|size| usize::try_from(size).ok());
-    let size = size.filter(|size| *size <= super::slot::CAPACITY).ok_or(Unliftable::KindOfMemory)?;
+    let size = size.ok_or(Unliftable::KindOfMemory)?;
     let segments = active(&module.data, size)?;
     let mut lifted = Vec::with_capacity(wasm.len() - segments.iter().map(|(_, bytes)| bytes.len()).sum::<usize>());
     rewrite(wasm, 0..wasm.len(), &module, &mut lifted)?;
@@ -183,4 +185,124 @@ fn data_section(module: &Module<'_>, to: &mut Vec<u8>) {
     }
     to.push(wasm_encoder::Section::id(&section));
     section.encode(to);
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Config, Engine, Linker, Module, Store, component};
+
+    use super::*;
+
+    fn lift_text(text: &str) -> (Vec<u8>, Result<String, Unliftable>) {
+        let wasm = wat::parse_str(text).expect("valid");
+        let text = lift(&wasm).map(|lifted| {
+            let mut config = Config::new();
+            config.wasm_multi_memory(true);
+            let engine = Engine::new(&config).expect("supported");
+            if Parser::is_component(&lifted.wasm) {
+                component::Component::new(&engine, &lifted.wasm).expect("valid");
+            } else {
+                Module::new(&engine, &lifted.wasm).expect("valid");
+            }
+            let mut segments = String::new();
+            for (offset, bytes) in &lifted.segments {
+                segments += &format!("{offset}:{} ", bytes.escape_ascii());
+            }
+            segments
+        });
+        (wasm, text)
+    }
+
+    fn reason(text: &str) -> Unliftable {
+        lift_text(text).1.expect_err("not liftable")
+    }
+
+    #[test]
+    fn segments_are_taken_out_in_order() {
+        let (_, segments) = lift_text(
+            r#"(module (memory 1) (data (i32.const 8) "ab") (data (i32.const 9) "cd") (data (i32.const 65535) "e"))"#,
+        );
+        assert_eq!(segments, Ok("8:ab 9:cd 65535:e ".to_owned()));
+    }
+
+    #[test]
+    fn a_program_without_data_stays_as_it_is() {
+        let (wasm, segments) = lift_text(r#"(module (memory 1) (func (export "f")) (@custom "x" "y"))"#);
+        assert_eq!(segments, Ok(String::new()));
+        assert_eq!(lift(&wasm).expect("liftable").wasm, wasm);
+    }
+
+    #[test]
+    fn what_may_not_be_taken_out_is_told() {
+        let computed = r#"(module (import "a" "b" (global $g i32)) (memory 1) (data (global.get $g) "x"))"#;
+        assert_eq!(reason(computed), Unliftable::ComputedOffset);
+        let extended = r#"(module (memory 1) (data (i32.add (i32.const 1) (i32.const 2)) "x"))"#;
+        assert_eq!(reason(extended), Unliftable::ComputedOffset);
+        assert_eq!(reason(r#"(module (memory 1) (data (i32.const 65536) "x"))"#), Unliftable::OutOfBounds);
+        assert_eq!(reason(r#"(module (memory 1) (data (i32.const -1) "x"))"#), Unliftable::OutOfBounds);
+        assert_eq!(reason(r#"(module (memory 1) (data (i32.const -1) ""))"#), Unliftable::OutOfBounds);
+        assert_eq!(reason("(module)"), Unliftable::NoMemory);
+        assert_eq!(reason(r#"(module (import "a" "b" (memory 1)) (data (i32.const 1) "x"))"#), Unliftable::NoMemory);
+        assert_eq!(reason("(module (memory 1) (memory 1))"), Unliftable::SeveralMemories);
+        assert_eq!(reason(r#"(module (import "a" "b" (memory 1)) (memory 1))"#), Unliftable::SeveralMemories);
+        assert_eq!(reason("(module (memory 1 1 shared))"), Unliftable::KindOfMemory);
+        assert_eq!(reason(r#"(module (memory i64 1) (data (i64.const 1) "x"))"#), Unliftable::KindOfMemory);
+        assert_eq!(reason("(module (memory 1 (pagesize 1)))"), Unliftable::KindOfMemory);
+        assert_eq!(lift(b"\0asm\x01\0\0\0\x0B").err(), Some(Unliftable::Malformed));
+    }
+
+    /// What a program does with its segments, by number, is the same without those that were active.
+    #[test]
+    fn segments_keep_their_numbers_and_count_as_dropped() {
+        let wasm = wat::parse_str(
+            r#"(module
+                (memory (export "memory") 1)
+                (data $first (i32.const 0) "first")
+                (data $passive "passive")
+                (data $second (i32.const 100) "second")
+                (func (export "init") (param i32 i32)
+                    (memory.init $passive (i32.const 200) (i32.const 0) (i32.const 7))
+                    (data.drop $passive)
+                    (data.drop $second)
+                    (memory.init $second (i32.const 0) (i32.const 0) (i32.const 0))
+                    (memory.init $first (i32.const 300) (local.get 0) (local.get 1))))"#,
+        )
+        .expect("valid");
+        let lifted = lift(&wasm).expect("liftable");
+        assert_eq!(lifted.segments, [(0, &b"first"[..]), (100, b"second")]);
+        let engine = Engine::default();
+        for (start, length) in [(0, 0), (0, 1), (1, 0), (5, 0)] {
+            let [original, without] = [&wasm, &lifted.wasm].map(|wasm| {
+                let module = Module::new(&engine, wasm).expect("valid");
+                let mut store = Store::new(&engine, ());
+                let instance = Linker::new(&engine).instantiate(&mut store, &module).expect("valid");
+                let init = instance.get_typed_func::<(i32, i32), ()>(&mut store, "init").expect("exported");
+                let result = init.call(&mut store, (start, length));
+                let memory = instance.get_memory(&mut store, "memory").expect("exported");
+                (result.is_ok(), memory.data(&store)[200..].to_vec())
+            });
+            assert_eq!(original, without, "memory.init of {length} bytes from {start}");
+        }
+    }
+
+    #[test]
+    fn the_module_of_a_component_that_has_the_memory_is_found() {
+        let component = |inner: &str| {
+            format!(
+                r#"(component
+                    (core module (func (export "f")))
+                    (component
+                        (core module $user (import "m" "memory" (memory 1)) (data (i32.const 500) "stays"))
+                        {inner})
+                    (core module (table 1 funcref)))"#
+            )
+        };
+        let memory = r#"(core module (memory (export "memory") 1) (data (i32.const 7) "moves"))"#;
+        let (wasm, segments) = lift_text(&component(memory));
+        assert_eq!(segments, Ok("7:moves ".to_owned()));
+        let lifted = lift(&wasm).expect("liftable").wasm;
+        let holds = |wasm: &[u8], text: &[u8]| wasm.windows(text.len()).any(|window| window == text);
+        assert!(holds(&lifted, b"stays") && !holds(&lifted, b"moves"));
+        assert_eq!(reason(&component(&memory.repeat(2))), Unliftable::SeveralMemories);
+    }
 }

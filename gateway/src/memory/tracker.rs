@@ -207,7 +207,8 @@ fn userfaultfd() -> io::Result<OwnedFd> {
     // Filters of system calls often forbid the call, and not the device.
     let Ok(device) = File::open("/dev/userfaultfd") else { return Err(forbidden) };
     // SAFETY: as above.
-    owned(unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW as libc::Ioctl, flags) }.into())
+    let descriptor = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW as libc::Ioctl, flags) };
+    owned(descriptor.into()).map_err(|_| forbidden)
 }
 
 fn owned(descriptor: libc::c_long) -> io::Result<OwnedFd> {
