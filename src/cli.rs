@@ -102,4 +102,30 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_defaults_in_the_help_of_serve_are_those_that_hold() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").expect("a verb");
+        let schema = crate::config::schema();
+        let keys = [
+            ("listen", "server", "listen"),
+            ("drain", "server", "drain"),
+            ("drain-delay", "server", "drain_delay"),
+            ("connections", "server", "connections"),
+            ("mode", "app", "mode"),
+            ("timeout", "limits", "timeout"),
+            ("max-memory", "limits", "memory"),
+            ("max-body", "limits", "body"),
+            ("instances", "limits", "instances"),
+            ("queue", "limits", "queue"),
+        ];
+        for (flag, table, key) in keys {
+            let option = serve.get_arguments().find(|option| option.get_long() == Some(flag)).expect(flag);
+            let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            let default = &schema["$defs"][table]["properties"][key]["default"];
+            let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+            assert!(help.ends_with(&format!("[default: {default}]")), "--{flag}: {help}");
+        }
+    }
 }

@@ -2,10 +2,10 @@
 //! serves.
 //!
 //! The phases are types. A file becomes a raw configuration, whose values know where they were written; resolving it
-//! gives a [`Config`], in which every value is there, with its [`Origin`]; and that is loaded as a site. Whatever is wrong
-//! on the way is collected, so that one run shows all [`Problem`]s.
+//! gives a `Config`, in which every value is there, with its `Origin`; and that is loaded as a site. Whatever is wrong
+//! on the way is collected, so that one run shows all problems.
 //!
-//! `prewasm.toml` is ours; `spin.toml` and WAGI's `modules.toml` are read into the same [`Config`].
+//! `prewasm.toml` is ours; `spin.toml` and WAGI's `modules.toml` are read into the same `Config`.
 
 mod effective;
 mod file;

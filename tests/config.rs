@@ -19,6 +19,14 @@ use serde_json::Value;
 /// What the secrets of the cases are.
 const SECRET: &str = "correct-horse-battery-staple";
 
+/// A handler of requests that wants what is not provided.
+const STORES: &str = r#"(component
+    (import "fermyon:spin/key-value@2.0.0" (instance))
+    (import "fermyon:spin/variables@2.0.0" (instance))
+    (import "wasi:keyvalue/store@0.2.0-draft2" (instance))
+    (instance $i)
+    (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#;
+
 /// A folder with all that the cases name.
 fn folder() -> Folder {
     let mut folder = Folder::new();
@@ -34,6 +42,7 @@ fn folder() -> Folder {
         .with("assets/css/shown.css", "shown")
         .with("assets/css/hidden.css", "hidden")
         .with("data/numbers", "1 2 3")
+        .with("stores.wat", STORES)
 }
 
 /// `prewasm` in the folder, with nothing of ours in its environment.

@@ -9,7 +9,7 @@ use program::{Folder, finish, sample};
 
 /// Samples which are not snapshotted as they are: a component without an init function, and a client which needs
 /// somebody to talk to before it waits for connections.
-const LEFT_OUT: [&str; 2] = ["component-hello", "socket-calls"];
+const LEFT_OUT: [&str; 3] = ["component-hello", "component-hello-default", "socket-calls"];
 /// Samples which would not be snapshotted without a flag.
 const DRAWS_RANDOM_BYTES: [&str; 1] = ["own-generator"];
 /// Up to this many bytes a sample is compiled within a second or two, even without optimization.

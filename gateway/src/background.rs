@@ -7,11 +7,14 @@
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         mpsc::{Receiver, Sender, channel},
     },
+    task::{Context, Poll},
     thread,
+    time::{Duration, Instant},
 };
 
 use async_task::{Runnable, Task};
@@ -21,17 +24,73 @@ use tokio::runtime::Handle;
 /// a core.
 const NICENESS: i32 = 10;
 
+/// The time for which a future may compute where it was begun. An answer rarely takes a tenth of it, and two epochs are
+/// more.
+const WORKER_TIME: Duration = Duration::from_millis(2);
+
+/// A guest that computes where it is polled, until it has used up its time there, and goes on on a background thread.
+pub(crate) struct Movable<T> {
+    place: Place<T>,
+    /// How long it has computed here.
+    computed: Duration,
+}
+
+enum Place<T> {
+    Here(Pin<Box<dyn Future<Output = T> + Send>>),
+    Away(Task<T>),
+    /// On its way, or done.
+    Nowhere,
+}
+
+impl<T: Send + 'static> Movable<T> {
+    pub(crate) fn new(guest: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { place: Place::Here(Box::pin(guest)), computed: Duration::ZERO }
+    }
+}
+
+impl<T: Send + 'static> Future for Movable<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let progress = match &mut self.place {
+            Place::Here(guest) => {
+                let begin = Instant::now();
+                let progress = guest.as_mut().poll(cx);
+                self.computed += begin.elapsed();
+                progress
+            }
+            Place::Away(task) => Pin::new(task).poll(cx),
+            Place::Nowhere => Poll::Pending,
+        };
+        if progress.is_ready() {
+            // Its memory and its permit are for the next one, now.
+            self.place = Place::Nowhere;
+        } else if self.computed > WORKER_TIME {
+            self.computed = Duration::ZERO;
+            self.place = match std::mem::replace(&mut self.place, Place::Nowhere) {
+                Place::Here(guest) => {
+                    // Its wake-ups were for this task, and are for the other one from now on: both look once more.
+                    cx.waker().wake_by_ref();
+                    Place::Away(go_on(guest))
+                }
+                place => place,
+            };
+        }
+        progress
+    }
+}
+
 /// Goes on with a future here. What it has begun on the present runtime (timers, connections) stays there.
 ///
 /// Dropping the task drops the future, but not before the guest's next epoch.
-pub(crate) fn go_on<F>(mut future: F) -> Task<F::Output>
+fn go_on<F>(mut future: F) -> Task<F::Output>
 where
     F: Future<Output: Send> + Send + Unpin + 'static,
 {
     let runtime = Handle::current();
     let future = poll_fn(move |cx| {
         let _entered = runtime.enter();
-        std::pin::Pin::new(&mut future).poll(cx)
+        Pin::new(&mut future).poll(cx)
     });
     let (runnable, task) = async_task::spawn(future, schedule);
     runnable.schedule();
@@ -76,9 +135,23 @@ fn work(queue: &Mutex<Receiver<Runnable>>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[tokio::test]
+    async fn what_computes_for_long_is_moved() {
+        let here = thread::current().id();
+        let computing = Movable::new(async move {
+            for _ in 0..50 {
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_millis(1) {}
+                tokio::task::yield_now().await;
+            }
+            thread::current().id() != here
+        });
+        assert!(computing.await);
+        let quick = Movable::new(async move { thread::current().id() == here });
+        assert!(quick.await);
+    }
 
     #[tokio::test]
     async fn a_future_goes_on_elsewhere_with_the_timers_of_its_runtime() {

@@ -1,7 +1,8 @@
 //! Compiled code: made ahead of time, kept on disk.
 //!
-//! Loading machine code is only as safe as its source, so this file is one of two places with `unsafe`, beside [`crate::memory`]: entries
-//! come from a folder which is ours alone, carry a digest of their content, and fit one engine version and setting.
+//! Loading machine code is only as safe as its source, so this file is one of two places with `unsafe`, beside
+//! [`crate::memory`]: entries come from a folder which is ours alone, carry a digest of their content, and fit one engine
+//! version and setting.
 
 use std::{
     borrow::Cow,
@@ -16,7 +17,10 @@ use prewasm_artifact::{Artifact, Kind, create_private_folder, sha256, write_whol
 use prewasm_ext_http::link::{self, LinkError};
 use wasmtime::{Engine, Module, Precompiled, component::Component};
 
-use crate::memory::{Memories, Pool, lift};
+use crate::{
+    engines::{Concurrency, Metering, on_demand},
+    memory::{Memories, Pool, lift},
+};
 
 /// Length of the digest in front of the code in a cache entry.
 const DIGEST: usize = 32;
@@ -121,7 +125,7 @@ pub fn compile(artifact: &Artifact) -> Result<Vec<u8>, LoadError> {
         return Err(objection);
     }
     let compile_error = |source| LoadError::Compile { origin: artifact.origin().to_owned(), source };
-    let engine = crate::engines::on_demand(crate::engines::Metering::Off).map_err(compile_error)?;
+    let engine = on_demand(Metering::Off, Concurrency::of(artifact.kind())).map_err(compile_error)?;
     precompile(&engine, artifact)
 }
 
@@ -325,7 +329,6 @@ impl std::fmt::Debug for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::{Metering, on_demand};
 
     fn artifact() -> Artifact {
         Artifact::from_bytes("hello", b"(module (func (export \"_start\")))".to_vec()).expect("valid")
@@ -339,7 +342,7 @@ mod tests {
     fn a_damaged_entry_is_compiled_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = CodeCache::at(&folder.path().join("cache")).expect("usable");
-        let engine = on_demand(Metering::Off).expect("supported");
+        let engine = on_demand(Metering::Off, Concurrency::Off).expect("supported");
         let load = || cache.load(&engine, &artifact(), PrecompiledPolicy::Refuse).expect("valid");
         load();
         let entry = entries(&folder.path().join("cache")).pop().expect("one entry");
@@ -369,7 +372,7 @@ mod tests {
     fn precompiled_code_needs_the_users_word() {
         let compiled = compile(&artifact()).expect("valid");
         let precompiled = Artifact::from_bytes("hello.cwasm", compiled).expect("an ELF file");
-        let engine = on_demand(Metering::Off).expect("supported");
+        let engine = on_demand(Metering::Off, Concurrency::Off).expect("supported");
         let load = |policy| CodeCache::disabled().load(&engine, &precompiled, policy);
         assert!(matches!(load(PrecompiledPolicy::Refuse), Err(LoadError::Untrusted { .. })));
         assert!(load(PrecompiledPolicy::Trust).is_ok());

@@ -69,6 +69,12 @@ impl Chain {
         Self { site, peer, hops, worker }
     }
 
+    /// The way for an instance that serves several requests: it cannot tell on whose behalf it calls, so no call may
+    /// follow from its own.
+    pub(crate) fn for_last_hop(self) -> Self {
+        Self { hops: MAX_HOPS - 1, ..self }
+    }
+
     /// The app that a host names, if it is one of this kind.
     pub(crate) fn app(host: &str) -> Option<&str> {
         host.strip_suffix(DOMAIN).filter(|app| !app.is_empty())

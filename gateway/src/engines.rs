@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use prewasm_artifact::{HttpVersion, Kind};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{
@@ -41,6 +42,25 @@ pub(crate) enum Metering {
     Off,
     /// Yes, so that a limit can be set.
     Fuel,
+}
+
+/// Whether instances can do several things at a time, as components for WASI 0.3 do. It costs every store of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Concurrency {
+    /// No.
+    Off,
+    /// Yes.
+    On,
+}
+
+impl Concurrency {
+    /// What this kind of program needs.
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::HttpComponent(HttpVersion::V03) => Self::On,
+            _ => Self::Off,
+        }
+    }
 }
 
 /// How an engine gives instances their memory, and takes it back.
@@ -90,7 +110,7 @@ pub(crate) struct Engines {
 struct Made {
     /// Our own, which all engines share that use it.
     pool: Option<Arc<Pool>>,
-    homes: BTreeMap<(Metering, Allocation), (Home, Ticker)>,
+    homes: BTreeMap<(Metering, Concurrency, Allocation), (Home, Ticker)>,
 }
 
 impl Engines {
@@ -100,23 +120,28 @@ impl Engines {
     }
 
     /// The engine for these instances, and what belongs to it.
-    pub(crate) fn get(&self, metering: Metering, allocation: Allocation) -> wasmtime::Result<Home> {
+    pub(crate) fn get(
+        &self,
+        metering: Metering,
+        concurrency: Concurrency,
+        allocation: Allocation,
+    ) -> wasmtime::Result<Home> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((home, _)) = made.homes.get(&(metering, allocation)) {
+        if let Some((home, _)) = made.homes.get(&(metering, concurrency, allocation)) {
             return Ok(home.clone());
         }
         let (engine, pool) = match allocation {
-            Allocation::OnDemand => (on_demand(metering)?, None),
+            Allocation::OnDemand => (on_demand(metering, concurrency)?, None),
             Allocation::Recycled => {
                 let pool = self.pool(&mut made)?;
-                (recycling(metering, &pool)?, Some(pool))
+                (recycling(config(metering, concurrency), &pool)?, Some(pool))
             }
-            Allocation::Copied => (pooling(metering, self.instances, KEEP_RESIDENT_LIMIT)?, None),
-            Allocation::Decommitted => (pooling(metering, self.instances, 0)?, None),
+            Allocation::Copied => (pooling(config(metering, concurrency), self.instances, KEEP_RESIDENT_LIMIT)?, None),
+            Allocation::Decommitted => (pooling(config(metering, concurrency), self.instances, 0)?, None),
         };
         let ticker = Ticker::start(&engine)?;
         let home = Home { engine, pulse: ticker.pulse(), pool };
-        made.homes.insert((metering, allocation), (home.clone(), ticker));
+        made.homes.insert((metering, concurrency, allocation), (home.clone(), ticker));
         Ok(home)
     }
 
@@ -133,30 +158,29 @@ impl Engines {
 ///
 /// # Errors
 /// If the system does not support Wasmtime's requirements.
-pub(crate) fn on_demand(metering: Metering) -> wasmtime::Result<Engine> {
-    Engine::new(&config(metering))
+pub(crate) fn on_demand(metering: Metering, concurrency: Concurrency) -> wasmtime::Result<Engine> {
+    Engine::new(&config(metering, concurrency))
 }
 
 /// An engine which keeps a pool of instances, restored copy-on-write.
-fn pooling(metering: Metering, instances: u32, keep_resident: u64) -> wasmtime::Result<Engine> {
-    let mut config = config(metering);
+fn pooling(mut config: Config, instances: u32, keep_resident: u64) -> wasmtime::Result<Engine> {
     let pool = pooling_config(instances, keep_resident);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }
 
 /// An engine whose memories and stacks are those of our pool.
-fn recycling(metering: Metering, pool: &Arc<Pool>) -> wasmtime::Result<Engine> {
-    let mut config = config(metering);
+fn recycling(mut config: Config, pool: &Arc<Pool>) -> wasmtime::Result<Engine> {
     pool.configure(&mut config);
     Engine::new(&config)
 }
 
-fn config(metering: Metering) -> Config {
+fn config(metering: Metering, concurrency: Concurrency) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
         .consume_fuel(metering == Metering::Fuel)
+        .concurrency_support(concurrency == Concurrency::On)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(ASYNC_STACK)
         .memory_guaranteed_dense_image_size(DENSE_IMAGE_LIMIT);

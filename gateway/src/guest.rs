@@ -27,3 +27,12 @@ pub(crate) struct Call {
     /// Where it is noted what becomes of the request.
     pub(crate) record: Arc<Record>,
 }
+
+/// What becomes of a guest whose answer is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterAnswer {
+    /// It runs on until it waits for the next connection: an isolated guest.
+    Finish,
+    /// It is not ours to end: a resident guest, or one that is reused.
+    Leave,
+}

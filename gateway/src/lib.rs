@@ -52,7 +52,7 @@ mod turns;
 pub use app::{App, Injected, Limits, Mode, Reuse};
 pub use cache::{Code, CodeCache, LoadError, PrecompiledPolicy, compile, compile_objection};
 pub use files::{FilesError, FilesSpec};
-pub use guest::core::Rehearsal;
+pub use guest::{component::provides, core::Rehearsal};
 pub use memory::{Choice, Reset, ResetError};
 pub use peer::Peer;
 pub use prepared::{PrepareError, objections};

@@ -188,6 +188,11 @@ async fn ask<T>(
             let call = admit(member, visit).await?;
             guest.clone().serve(for_guest(head, body), call).await.map(Outcome::Respond)
         }
+        Guest::AsyncComponent(guest) => {
+            let call = admit(member, visit).await?;
+            let worker = visit.desk.worker;
+            guest.clone().serve(for_guest(head, body), call, worker).await.map(Outcome::Respond)
+        }
     }
 }
 

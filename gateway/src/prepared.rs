@@ -13,8 +13,12 @@ use crate::{
     admission::Places,
     app::{App, Grants, Injected, Limits, Mode, Reuse},
     cache::{Code, LoadError, Loaded, PrecompiledPolicy},
-    engines::{Allocation, Engines, Metering, on_demand},
-    guest::{component::p2::ComponentGuest, core::CoreGuest, resident::ResidentGuest},
+    engines::{Allocation, Concurrency, Engines, Metering, on_demand},
+    guest::{
+        component::{p2, p3},
+        core::CoreGuest,
+        resident::ResidentGuest,
+    },
     memory::{Choice, Reset, ResetError},
     shared_code::SharedCode,
     ticker::Pulse,
@@ -150,7 +154,8 @@ pub(crate) enum Guest {
     Isolated(CoreGuest),
     Resident(ResidentGuest),
     Command(CoreGuest),
-    Component(ComponentGuest),
+    Component(p2::ComponentGuest),
+    AsyncComponent(p3::ComponentGuest),
 }
 
 impl Prepared {
@@ -172,6 +177,8 @@ impl Prepared {
         let metering = if app.limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
         let allocation = match app.mode {
             Mode::Resident => Allocation::OnDemand,
+            // Its instances live on between requests, so their number is not that of requests.
+            _ if app.reuse.requests > 1 && kind == Kind::HttpComponent(HttpVersion::V03) => Allocation::OnDemand,
             Mode::Auto | Mode::Isolated => {
                 let reset = match artifact.kind() {
                     // Its data segments are in it, and it was compiled to find its memory where Wasmtime makes it.
@@ -181,12 +188,12 @@ impl Prepared {
                 Allocation::of_isolated(reset, initial_memory(artifact), app.limits.memory)
             }
         };
-        let home = process.engines.get(metering, allocation).map_err(prepare_error)?;
+        let home = process.engines.get(metering, Concurrency::of(kind), allocation).map_err(prepare_error)?;
         let code = code.load(&home, artifact, app.precompiled)?;
         let mut grants = Grants::of(app);
         Arc::make_mut(&mut grants.outbound).listeners.extend(&process.listeners);
         let grants = Arc::new(grants);
-        let guest = link(&code, kind, app.mode, (&grants, frozen(artifact)?), home.pulse, prepare_error)?;
+        let guest = link(&code, kind, app, (&grants, process.workers), home.pulse)?;
         Ok(Self {
             identity: Identity::of(app),
             injected: app.injected,
@@ -253,20 +260,23 @@ fn kind(app: &App, code: &SharedCode<'_>) -> Result<Kind, PrepareError> {
     if app.artifact.kind() != Kind::Precompiled {
         return Ok(app.artifact.kind());
     }
-    let origin = || app.artifact.origin().to_owned();
-    let engine = on_demand(Metering::Off).map_err(|source| PrepareError::Engine { origin: origin(), source })?;
-    Ok(code.precompiled(&engine, &app.artifact, app.precompiled)?.kind())
+    let of = |concurrency| {
+        let prepare_error = |source| PrepareError::Engine { origin: app.artifact.origin().to_owned(), source };
+        let engine = on_demand(Metering::Off, concurrency).map_err(prepare_error)?;
+        Ok(code.precompiled(&engine, &app.artifact, app.precompiled)?.kind())
+    };
+    // Code tells its kind to the engine that it is for only.
+    of(Concurrency::Off).or_else(|error| of(Concurrency::On).map_err(|_: PrepareError| error))
 }
 
 fn check_kind(artifact: &Artifact, kind: Kind, mode: Mode) -> Result<(), PrepareError> {
     let origin = || artifact.origin().to_owned();
     let hint = match kind {
         Kind::SocketServer => return Ok(()),
-        Kind::Command | Kind::HttpComponent(HttpVersion::V02) if mode == Mode::Resident => {
+        Kind::Command | Kind::HttpComponent(_) if mode == Mode::Resident => {
             return Err(PrepareError::NotResident { origin: origin(), kind });
         }
-        Kind::Command | Kind::HttpComponent(HttpVersion::V02) => return Ok(()),
-        Kind::HttpComponent(HttpVersion::V03) => "components for wasi:http 0.2 can be served",
+        Kind::Command | Kind::HttpComponent(_) => return Ok(()),
         Kind::CommandComponent => "run it with `prewasm run`",
         Kind::Reactor | Kind::Component | Kind::Precompiled => {
             "a module must export `_start`, a component a wasi:http handler"
@@ -316,20 +326,24 @@ fn check_memory(artifact: &Artifact, limit: u64) -> Result<(), PrepareError> {
 fn link(
     code: &Loaded,
     kind: Kind,
-    mode: Mode,
-    (grants, frozen): (&Arc<Grants>, Option<HostState>),
+    app: &App,
+    (grants, workers): (&Arc<Grants>, usize),
     pulse: Pulse,
-    prepare_error: impl Fn(wasmtime::Error) -> PrepareError,
 ) -> Result<Guest, PrepareError> {
-    let grants = Arc::clone(grants);
-    let memories = code.memories.clone();
+    let prepare_error = |source| PrepareError::Engine { origin: app.artifact.origin().to_owned(), source };
+    let (grants, memories) = (Arc::clone(grants), code.memories.clone());
     Ok(match &code.code {
+        Code::Component(component) if kind == Kind::HttpComponent(HttpVersion::V03) => {
+            let guest = p3::ComponentGuest::new(component, memories, grants, (app.reuse, workers), pulse);
+            Guest::AsyncComponent(guest.map_err(prepare_error)?)
+        }
         Code::Component(component) => {
-            Guest::Component(ComponentGuest::new(component, memories, grants, pulse).map_err(prepare_error)?)
+            Guest::Component(p2::ComponentGuest::new(component, memories, grants, pulse).map_err(prepare_error)?)
         }
         Code::Module(module) => {
+            let frozen = frozen(&app.artifact)?;
             let guest = CoreGuest::new(module, memories, grants, frozen, pulse).map_err(prepare_error)?;
-            match (kind, mode) {
+            match (kind, app.mode) {
                 (Kind::SocketServer, Mode::Resident) => Guest::Resident(ResidentGuest::start(guest)?),
                 (Kind::SocketServer, _) => Guest::Isolated(guest),
                 _ => Guest::Command(guest),

@@ -127,6 +127,11 @@ impl Record {
         self.complete.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the answer was handed over whole.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
     /// Notes how long a stage took.
     pub(crate) fn time(&self, stage: Stage, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -146,6 +151,11 @@ impl Record {
             fault: failure.fault(),
             name: failure.name(),
         });
+    }
+
+    /// Whether a failure was noted.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
     }
 
     /// Warns about the guest of this request.
@@ -171,7 +181,7 @@ impl Record {
     fn end(&self) -> &'static str {
         match self.failure.get() {
             Some(failed) => failed.name,
-            None if self.complete.load(Ordering::Relaxed) => "complete",
+            None if self.is_complete() => "complete",
             None => "client-left",
         }
     }

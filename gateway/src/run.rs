@@ -23,7 +23,7 @@ use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
 use crate::{
     cache::{Code, CodeCache, LoadError, PrecompiledPolicy},
     door::Door,
-    engines::{Metering, on_demand},
+    engines::{Concurrency, Metering, on_demand},
     store::{
         MemoryLimiter,
         component::ComponentState,
@@ -166,7 +166,7 @@ pub fn run(artifact: &Artifact, options: &RunOptions, cache: &CodeCache) -> Resu
     }
     let frozen = frozen(artifact)?;
     let metering = if options.fuel.is_some() { Metering::Fuel } else { Metering::Off };
-    let engine = on_demand(metering).map_err(RunError::Engine)?;
+    let engine = on_demand(metering, Concurrency::Off).map_err(RunError::Engine)?;
     let code = cache.load(&engine, artifact, options.precompiled)?;
     let ticker = Ticker::start(&engine).map_err(RunError::System)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;

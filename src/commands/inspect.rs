@@ -9,7 +9,7 @@ use prewasm_ext_http::{
     Frozen, FrozenError, imports,
     port::{Objection, Plan, PortOptions, plan},
 };
-use prewasm_gateway::{Limits, Mode, PrepareError, compile_objection, objections, run};
+use prewasm_gateway::{Limits, Mode, PrepareError, compile_objection, objections, provides, run};
 use prewasm_snapshot::{Difference, Options};
 use serde::Serialize;
 
@@ -255,7 +255,7 @@ fn module_reason(import: &Import) -> Option<String> {
 
 fn component_reason(import: &Import) -> Option<String> {
     match import.family {
-        Family::WasiInterface if import.module.contains("@0.2.") => None,
+        _ if provides(&import.module) => None,
         Family::WasiInterface => Some("only WASI 0.2 is provided to components".to_owned()),
         _ => Some("nobody provides it".to_owned()),
     }

@@ -24,5 +24,7 @@ fn answer(mut stream: &TcpStream) {
     let Some(request) = lines.next() else { return };
     lines.take_while(|line| !line.is_empty()).for_each(drop);
     let length = request.len();
-    let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{request}");
+    // In one piece: some clients read once.
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{request}");
+    let _ = stream.write_all(answer.as_bytes());
 }

@@ -87,10 +87,13 @@ impl CoreGuest {
         };
         let result = self.pulse.drive(guest).await;
         let ended = Instant::now();
-        let end = judge(result, &store.data().limiter);
+        let end = judge(result, &store.data().limiter).map_err(Failure::from);
         let left = store.get_fuel().ok();
-        // The instance goes first, and then what it has open: whoever sees a connection close finds the guest ended, which
-        // may be on another thread.
+        if let (Some(record), Err(failure)) = (&record, &end) {
+            // Before its connections close: on another thread, that is seen before the end is.
+            record.fail(failure);
+        }
+        // The instance goes first, and then what it has open.
         drop(store.into_data());
         if let Some(record) = record {
             record.time(Stage::Instantiate, started - begin);
@@ -98,7 +101,7 @@ impl CoreGuest {
             record.time(Stage::Reset, ended.elapsed());
             record.fuel(self.app.limits.fuel.zip(left).map_or(0, |(limit, left)| limit.saturating_sub(left)));
         }
-        Ok(end?)
+        end
     }
 
     /// The same, with the times of its parts. The runtime must be the caller's own: nothing else runs meanwhile.

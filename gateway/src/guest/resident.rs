@@ -11,12 +11,7 @@ use prewasm_ext_http::{Connector, HostOptions, Inbound, Input, Network, Outbound
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Call,
-    core::CoreGuest,
-    socket::{AfterAnswer, exchange},
-    task::GuestTask,
-};
+use super::{AfterAnswer, Call, core::CoreGuest, socket::exchange, task::GuestTask};
 use crate::{
     body::{RequestBody, ResponseBody},
     failure::Failure,

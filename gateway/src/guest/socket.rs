@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -18,7 +19,7 @@ use prewasm_ext_http::{
 };
 
 use super::{
-    Call,
+    AfterAnswer, Call,
     core::{CoreGuest, Rehearsal},
     leash::{Holds, Leash},
     task::GuestTask,
@@ -33,15 +34,6 @@ use crate::{
 };
 
 type Connection = http1::Connection<TokioIo<VirtualStream>, RequestBody>;
-
-/// What becomes of a guest whose answer is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AfterAnswer {
-    /// It runs on until it waits for the next connection: an isolated guest.
-    Finish,
-    /// It is not ours to end: a resident guest.
-    Leave,
-}
 
 /// Serves one request on a fresh instance.
 pub(crate) async fn serve_isolated(
@@ -90,13 +82,20 @@ pub(super) async fn exchange(
     let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| Failure::BadResponse { what: error.to_string() })?;
     let mut exchange = Exchange { guest, connection: Some(connection) };
-    let mut answer = std::pin::pin!(sender.send_request(request));
+    let mut answer = std::pin::pin!(sender.send_request(request).fuse());
+    let mut broken = None;
     let response = poll_fn(|cx| {
         exchange.drive(cx);
         match answer.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(exchange.failure(&error))),
-            Poll::Pending => match exchange.guest.take_failure() {
+            Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
+            Poll::Ready(Err(error)) => broken = Some(error),
+            Poll::Pending => {}
+        }
+        match &broken {
+            // A guest on another thread closes its connection a moment before its end is seen here.
+            Some(_) if record.has_failed() && exchange.guest.is_running() => Poll::Pending,
+            Some(error) => Poll::Ready(Err(exchange.failure(error))),
+            None => match exchange.guest.take_failure() {
                 Some(failure) => Poll::Ready(Err(failure)),
                 None => Poll::Pending,
             },

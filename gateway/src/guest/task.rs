@@ -8,19 +8,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant as Clock},
+    time::Duration,
 };
 
-use async_task::Task;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{admission::Permit, background, failure::Failure, record::Record, store::end::End};
-
-/// The time for which a guest may compute on its worker. An answer rarely takes a tenth of it, and two epochs are more.
-const WORKER_TIME: Duration = Duration::from_millis(2);
+use crate::{admission::Permit, background::Movable, failure::Failure, record::Record, store::end::End};
 
 type Outcome = Result<End, Failure>;
-type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// A guest, its permit and its deadline.
 pub(crate) struct GuestTask {
@@ -28,14 +23,10 @@ pub(crate) struct GuestTask {
     deadline: Pin<Box<Sleep>>,
     limit: Duration,
     record: Arc<Record>,
-    /// How long it has computed on this worker.
-    computed: Duration,
 }
 
 enum Progress {
-    Running(Running),
-    /// On another thread.
-    Away(Task<Outcome>),
+    Running(Movable<Outcome>),
     Ended(End),
     Failed(Option<Failure>),
 }
@@ -54,26 +45,17 @@ impl GuestTask {
             guest.await
         };
         Self {
-            state: Progress::Running(Box::pin(guest)),
+            state: Progress::Running(Movable::new(guest)),
             deadline: Box::pin(sleep_until(Instant::now() + limit)),
             limit,
             record,
-            computed: Duration::ZERO,
         }
     }
 
     /// Lets the guest run until it waits. Ready once it has ended, for whatever reason.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let progress = match &mut self.state {
-            Progress::Running(guest) => {
-                let begin = Clock::now();
-                let progress = guest.as_mut().poll(cx);
-                self.computed += begin.elapsed();
-                progress
-            }
-            Progress::Away(task) => Pin::new(task).poll(cx),
-            Progress::Ended(_) | Progress::Failed(_) => return Poll::Ready(()),
-        };
+        let Progress::Running(guest) = &mut self.state else { return Poll::Ready(()) };
+        let progress = Pin::new(guest).poll(cx);
         self.state = match progress {
             Poll::Ready(Ok(end)) => Progress::Ended(end),
             Poll::Ready(Err(failure)) => Progress::Failed(Some(failure)),
@@ -81,33 +63,19 @@ impl GuestTask {
             Poll::Pending if self.deadline.as_mut().poll(cx).is_ready() => {
                 Progress::Failed(Some(Failure::Deadline { limit: self.limit }))
             }
-            Poll::Pending => {
-                if self.computed > WORKER_TIME {
-                    self.send_away(cx);
-                }
-                return Poll::Pending;
-            }
+            Poll::Pending => return Poll::Pending,
         };
         Poll::Ready(())
-    }
-
-    /// Lets the guest go on on another thread.
-    fn send_away(&mut self, cx: &mut Context<'_>) {
-        self.computed = Duration::ZERO;
-        let state = std::mem::replace(&mut self.state, Progress::Failed(None));
-        self.state = match state {
-            Progress::Running(guest) => {
-                // Its wake-ups were for this task, and are for the other one from now on: both look once more.
-                cx.waker().wake_by_ref();
-                Progress::Away(background::go_on(guest))
-            }
-            state => state,
-        };
     }
 
     /// When the guest's time is over.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline.deadline()
+    }
+
+    /// Whether the guest has not ended, as far as it has been polled.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, Progress::Running(_))
     }
 
     /// Whether the guest has failed.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use prewasm_artifact::{Artifact, HttpVersion, Kind};
 use prewasm_ext_http::{Access, Authorities, Directory, imports};
-use prewasm_gateway::{Injected, Mode, objections};
+use prewasm_gateway::{Injected, Mode, objections, provides};
 
 use super::{
     Resolver,
@@ -118,9 +118,15 @@ impl Resolver<'_> {
     }
 
     fn check_imports(&mut self, artifact: &Artifact, origin: Origin) {
-        let missing = artifact.imports().iter().filter(|_| !artifact.kind().is_component());
-        for error in missing.filter_map(|import| imports::check(import).err()) {
-            self.report(origin, What::Source(format!("`{}`: {}", artifact.origin(), chain(&error))));
+        let is_component = artifact.kind().is_component();
+        for import in artifact.imports() {
+            let reason = match is_component {
+                true => (!provides(&import.module)).then(|| format!("interface `{import}` is not provided")),
+                false => imports::check(import).err().map(|error| chain(&error)),
+            };
+            if let Some(reason) = reason {
+                self.report(origin, What::Source(format!("`{}`: {reason}", artifact.origin())));
+            }
         }
     }
 

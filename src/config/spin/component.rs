@@ -160,10 +160,21 @@ fn outbound(
     Some(Setting::new(patterns, hosts.origin))
 }
 
+fn host_of(pattern: &str) -> Option<&str> {
+    let (_, rest) = pattern.split_once("://")?;
+    rest.split([':', '/']).next()
+}
+
 /// A host is shown in logs and messages, so it cannot be secret.
 fn pattern(host: &Setting<String>, variables: &Variables, resolver: &mut Resolver<'_>) -> Option<Setting<Pattern>> {
     const KEY: &str = "allowed_outbound_hosts";
     let filled = variables.fill(KEY, host, resolver)?;
+    if let Some(name @ ("self" | "self.alt")) = host_of(&filled.text) {
+        let what = format!("host `{name}`");
+        let remedy = Some("name the component: `http://NAME.spin.internal`");
+        resolver.report(host.origin, What::NotSupported { what, remedy });
+        return None;
+    }
     let parsed = match filled.secrets.first() {
         Some(name) => Err(format!("a host cannot be secret, and `{name}` is")),
         None => filled.text.parse::<Pattern>().map_err(|error| error.to_string()),

@@ -1,24 +1,16 @@
 //! wasi:http 0.2 components.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Instant};
 
-use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use wasmtime::{
     Store,
     component::{Component, Linker},
 };
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_http::{
-    Error as WasiHttpError, WasiHttpView as _,
+    WasiHttpView as _,
     p2::{
         bindings::{
             ProxyPre,
@@ -28,14 +20,15 @@ use wasmtime_wasi_http::{
     },
 };
 
+use super::{answer::ComponentBody, log::to_log, variables};
 use crate::{
     app::Grants,
-    body::{BrokenOff, RequestBody, RequestBodyError, ResponseBody},
+    body::{RequestBody, ResponseBody},
     door::Door,
     failure::Failure,
     fields::remove_hop_by_hop,
-    guest::{Call, component::variables, leash::Leash, task::GuestTask},
-    guest_log::{GuestLog, Origin, Stream},
+    guest::{AfterAnswer, Call, leash::Leash, task::GuestTask},
+    guest_log::Origin,
     memory::{self, Memories},
     peer::Peer,
     record::{Record, Stage},
@@ -78,7 +71,9 @@ impl ComponentGuest {
     ) -> Result<Response<ResponseBody>, Failure> {
         let Call { permit, outbound, chain, peer, record } = call;
         let timeout = self.app.limits.timeout;
-        let (sender, mut receiver) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
+        // The sender may be gone a moment before the guest's end is seen, if that is on another thread.
+        let mut receiver = receiver.fuse();
         let door = Door::new(outbound, chain);
         let run = self.run(request, peer, door, Arc::clone(&record), sender);
         let mut task = GuestTask::new(run, timeout, permit, Arc::clone(&record));
@@ -98,7 +93,7 @@ impl ComponentGuest {
         .await?;
         let (mut head, body) = answer.into_parts();
         remove_hop_by_hop(&mut head.headers);
-        let body = ComponentBody { task: Leash::new(task, record), is_complete: false, body };
+        let body = ComponentBody::new(Leash::new(task, record), body, AfterAnswer::Finish, None);
         Ok(Response::from_parts(head, Box::pin(body)))
     }
 
@@ -124,13 +119,12 @@ impl ComponentGuest {
         let result = self.pulse.drive(guest).await;
         let ended = Instant::now();
         let end = judge(result, &store.data().limiter);
-        if let Some(limit) = self.app.limits.fuel {
-            record.fuel(limit.saturating_sub(store.get_fuel().unwrap_or(0)));
-        }
+        let left = store.get_fuel().ok();
         drop(store);
         record.time(Stage::Instantiate, started - begin);
         record.time(Stage::Guest, ended - started);
         record.time(Stage::Reset, ended.elapsed());
+        record.fuel(self.app.limits.fuel.zip(left).map_or(0, |(limit, left)| limit.saturating_sub(left)));
         Ok(end?)
     }
 
@@ -138,83 +132,8 @@ impl ComponentGuest {
         let limits = &self.app.limits;
         let limiter = MemoryLimiter::new(limits.memory);
         let state = ComponentState::new(&self.app.environment, door, limiter, |wasi| {
-            let log = |stream| LogStream { stream, limit: limits.log, origin: Origin::Request(Arc::clone(record)) };
-            wasi.stdout(log(Stream::Stdout)).stderr(log(Stream::Stderr));
+            to_log(wasi, limits.log, &Origin::Request(Arc::clone(record)));
         })?;
         store::store(self.template.engine(), state, limits.fuel)
-    }
-}
-
-/// One output stream of a component, for the log.
-struct LogStream {
-    stream: Stream,
-    limit: usize,
-    origin: Origin,
-}
-
-impl IsTerminal for LogStream {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for LogStream {
-    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        Box::new(GuestLog::new(self.stream, self.limit, self.origin.clone()))
-    }
-}
-
-impl From<RequestBodyError> for WasiHttpError {
-    fn from(error: RequestBodyError) -> Self {
-        match error {
-            RequestBodyError::TooLarge => Self::HttpRequestBodySize(None),
-            RequestBodyError::Read(error) => match error.downcast::<hyper::Error>() {
-                Ok(error) => Self::Hyper(*error),
-                Err(error) => Self::InternalError(Some(error.to_string())),
-            },
-        }
-    }
-}
-
-/// The body of an answer which the component is still writing.
-pub(crate) struct ComponentBody {
-    /// Gone once the answer is complete, or was broken off.
-    task: Leash<GuestTask>,
-    is_complete: bool,
-    body: HyperOutgoingBody,
-}
-
-impl Body for ComponentBody {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                let _ = self.task.with(|task| task.poll(cx));
-                std::task::ready!(Pin::new(&mut self.body).poll_frame(cx))
-            }
-        };
-        match frame {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-            None if self.task.with(|task| task.has_failed()) == Some(false) => {
-                self.is_complete = true;
-                if let Some(task) = self.task.take() {
-                    task.finish(cx);
-                }
-                Poll::Ready(None)
-            }
-            None if self.is_complete => Poll::Ready(None),
-            Some(Err(_)) | None => Poll::Ready(Some(Err(self.task.break_off()))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_complete
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

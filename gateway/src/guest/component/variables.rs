@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 
-/// The interface of `wasi:config` in the version that is proposed, and in the draft which Spin's SDKs use.
-const STORES: [&str; 2] = ["wasi:config/store@0.2.0-rc.1", "wasi:config/store@0.2.0-draft-2024-09-27"];
-/// The interface of Spin.
+/// The interface of Spin, and that of `wasi:config` in the version which is proposed and in the draft which Spin's SDKs
+/// use.
+pub(super) const INTERFACES: [&str; 3] = [SPIN, STORES[0], STORES[1]];
 const SPIN: &str = "fermyon:spin/variables@2.0.0";
+const STORES: [&str; 2] = ["wasi:config/store@0.2.0-rc.1", "wasi:config/store@0.2.0-draft-2024-09-27"];
 
 /// An app's variables.
 type Variables = Arc<BTreeMap<String, String>>;

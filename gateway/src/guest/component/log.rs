@@ -1,0 +1,33 @@
+//! What components print.
+
+use wasmtime_wasi::{
+    WasiCtxBuilder,
+    cli::{IsTerminal, StdoutStream},
+};
+
+use crate::guest_log::{GuestLog, Origin, Stream};
+
+/// Lets a component print to the log, up to `limit` bytes on each stream.
+pub(super) fn to_log(wasi: &mut WasiCtxBuilder, limit: usize, origin: &Origin) {
+    let stream = |stream| LogStream { stream, limit, origin: origin.clone() };
+    wasi.stdout(stream(Stream::Stdout)).stderr(stream(Stream::Stderr));
+}
+
+/// One output stream of a component, for the log.
+struct LogStream {
+    stream: Stream,
+    limit: usize,
+    origin: Origin,
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(GuestLog::new(self.stream, self.limit, self.origin.clone()))
+    }
+}
