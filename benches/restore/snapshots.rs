@@ -56,8 +56,8 @@ pub(crate) fn server(mebibytes: u32) -> String {
             (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
             (memory (export "memory") {pages})
             ;; Two buffers: 2 KiB from 2048 on, and the answer.
-            (data (i32.const 32) "\\00\\08\\00\\00\\00\\08\\00\\00\\40\\00\\00\\00\\28\\00\\00\\00")
-            (data (i32.const 64) "HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nok")
+            (data (i32.const 32) "\00\08\00\00\00\08\00\00\40\00\00\00\28\00\00\00")
+            (data (i32.const 64) "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
             (func (export "_start")
                 (memory.fill (i32.const 4096) (i32.const 0xA5) (i32.const {rest}))
                 (drop (call $open (i32.const 1) (i32.const 2) (i32.const 0)))
