@@ -75,10 +75,21 @@ impl Turns {
             self.is_drained.notified().await;
             // Comes back after the runtime has asked the system for events.
             yield_now().await;
-            for share in self.drained.take() {
-                share.add_permits(TURNS.saturating_sub(share.available_permits()));
-            }
+            self.fill();
         }
+    }
+
+    fn fill(&self) {
+        for share in self.drained.take() {
+            share.add_permits(TURNS.saturating_sub(share.available_permits()));
+        }
+    }
+}
+
+impl Drop for Turns {
+    /// Shares outlive a worker that is there for a single request.
+    fn drop(&mut self) {
+        self.fill();
     }
 }
 
