@@ -33,13 +33,15 @@ impl Guest for Misbehave {
             "/silence" => {}
             "/alloc" => allocate(),
             "/partial" => {
-                write(&start(out), b"the beginning");
+                let body = start(out);
+                write(&mut stream(&body), b"the beginning");
                 core::arch::wasm32::unreachable();
             }
             "/flood" => {
                 let body = start(out);
+                let mut stream = stream(&body);
                 loop {
-                    write(&body, &[b'x'; 64 * 1024]);
+                    write(&mut stream, &[b'x'; 64 * 1024]);
                 }
             }
             "/log" => {
@@ -53,7 +55,10 @@ impl Guest for Misbehave {
 
 fn hello(out: ResponseOutparam) {
     let body = start(out);
-    write(&body, b"hello\n");
+    let mut stream = stream(&body);
+    write(&mut stream, b"hello\n");
+    // A stream is a child of its body and has to go first.
+    drop(stream);
     OutgoingBody::finish(body, None).expect("all that was announced is written");
 }
 
@@ -65,8 +70,11 @@ fn start(out: ResponseOutparam) -> OutgoingBody {
     body
 }
 
-fn write(body: &OutgoingBody, bytes: &[u8]) {
-    let mut stream: OutputStream = body.write().expect("no other stream is open");
+fn stream(body: &OutgoingBody) -> OutputStream {
+    body.write().expect("the first stream asked for")
+}
+
+fn write(stream: &mut OutputStream, bytes: &[u8]) {
     stream.write_all(bytes).expect("somebody reads");
     stream.blocking_flush().expect("somebody reads");
 }
