@@ -222,7 +222,8 @@ impl Connection {
             ensure!(read > 0, "the connection was closed");
             length += read;
             let answer = &self.buffer[..length];
-            if answer.ends_with(b"\r\n\r\nhello\n") {
+            // In one chunk, if the guest's epoch was over between its answer and its end.
+            if answer.ends_with(b"\r\n\r\nhello\n") || answer.ends_with(b"\r\n\r\n6\r\nhello\n\r\n0\r\n\r\n") {
                 ensure!(answer.starts_with(b"HTTP/1.1 200 "), "{}", answer.escape_ascii());
                 return Ok(());
             }
