@@ -11,7 +11,7 @@
 //!   code without bounds checks relies on; what earlier instances had grown to cannot be told.
 //! - Each tracked page holds what the image says, or zero beyond the image.
 //! - Each tracked page is protected, or is in a hot run, which the next reset restores whatever happened to it, or is in
-//!   a chunk that nobody has touched: there is no page behind it, and as soon as there is one, it counts as written.
+//!   a chunk that nobody has touched: there is no page in it. As soon as there is one, the chunk is given back.
 //! - Pages beyond the tracked ones have been given back: they are zero.
 //!
 //! Whoever has a slot is the only one to use its bytes: a guest, and after it nobody but the reset.
@@ -30,8 +30,8 @@ pub(super) const CAPACITY: usize = 4 << 30;
 /// Inaccessible bytes on both sides: a constant offset of a load or store may reach as far. Wasmtime's default.
 pub(super) const GUARD: usize = 32 << 20;
 
-/// What one of the system's page tables describes. The scan passes over tables that are not there, and looks at each
-/// entry of others: so a memory is protected by chunks, when it is first touched in one.
+/// What one of the system's page tables describes. Looking for pages is quick where there is no table, and looking for
+/// written ones means looking at each entry: so a memory is protected by chunks, when it is first touched in one.
 const CHUNK: usize = 2 << 20;
 /// Room to grow that is tracked. What lies beyond is given back after each request that had it.
 const TRACKED_GROWTH: usize = 4 << 20;
@@ -113,25 +113,25 @@ impl Slot {
     /// Restores the pages that are found written, and protects them again.
     fn restore_cold(&mut self, end: usize, image: &Image, tracker: &Tracker) -> io::Result<()> {
         let start = self.start().addr();
-        // Chunks before this one are protected, or untouched.
         let mut next = 0;
-        tracker.written(&(start..start + end), |found| {
-            let mut found = found.start - start..found.end - start;
-            while !found.is_empty() {
-                let chunk = found.start / CHUNK;
-                let part = found.start..found.end.min((chunk + 1) * CHUNK);
-                found.start = part.end;
-                if chunk < next {
-                    // Found before the chunk was given back.
-                } else if self.protected[chunk] {
-                    self.restore_run(&part, image, tracker)?;
-                } else {
-                    self.protect_chunk(chunk, tracker)?;
-                    next = chunk + 1;
-                }
+        while next < end.div_ceil(CHUNK) {
+            let chunks = self.chunks_alike(next);
+            let range = start + chunks.start * CHUNK..start + end.min(chunks.end * CHUNK);
+            next = chunks.end;
+            if self.protected[chunks.start] {
+                tracker
+                    .written(&range, |run| self.restore_run(&(run.start - start..run.end - start), image, tracker))?;
+            } else {
+                tracker.touched(&range, |run| self.protect_chunks(&(run.start - start..run.end - start), tracker))?;
             }
-            Ok(())
-        })
+        }
+        Ok(())
+    }
+
+    /// Chunks from the first on which are all protected, or all not.
+    fn chunks_alike(&self, first: usize) -> Range<usize> {
+        let rest = self.protected[first..].iter();
+        first..first + rest.take_while(|protected| **protected == self.protected[first]).count()
     }
 
     fn restore_run(&mut self, run: &Range<usize>, image: &Image, tracker: &Tracker) -> io::Result<()> {
@@ -144,12 +144,17 @@ impl Slot {
         Ok(())
     }
 
-    /// Makes a chunk the image by giving back what there is in it, and protects it.
-    fn protect_chunk(&mut self, chunk: usize, tracker: &Tracker) -> io::Result<()> {
-        let range = chunk * CHUNK..self.tracked.min((chunk + 1) * CHUNK);
-        self.space.give_back(&self.at(range.clone()))?;
-        tracker.protect(&self.addresses(range))?;
-        self.protected[chunk] = true;
+    /// Makes the chunks of a run the image by giving back what there is in them, and protects them.
+    fn protect_chunks(&mut self, run: &Range<usize>, tracker: &Tracker) -> io::Result<()> {
+        for chunk in run.start / CHUNK..run.end.div_ceil(CHUNK) {
+            // Unless it was so for an earlier run.
+            if !self.protected[chunk] {
+                let range = chunk * CHUNK..self.tracked.min((chunk + 1) * CHUNK);
+                self.space.give_back(&self.at(range.clone()))?;
+                tracker.protect(&self.addresses(range))?;
+                self.protected[chunk] = true;
+            }
+        }
         Ok(())
     }
 
