@@ -29,6 +29,7 @@ theorem:
 # Measure side by side with native hyper, Wizer and, where it is installed, `wasmtime serve`
 bench:
     cargo bench --locked --bench serving
+    cargo bench --locked --bench apps
     cargo bench --locked --bench restore
     cargo bench --locked --bench snapshot
 

@@ -18,6 +18,8 @@ guests=(
     "cgi-echo wasm32-wasip1"
     "cgi-hello wasm32-wasip1"
     "component-hello wasm32-wasip2"
+    "component-misbehave wasm32-wasip2"
+    "component-p3 wasm32-wasip2"
     "environment wasm32-wasip1"
     "hash-maps wasm32-wasip1"
     "http-client wasm32-wasip1"

@@ -6,7 +6,16 @@
 #[allow(dead_code, reason = "no test program uses all of it")]
 mod gateway;
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use gateway::{Gateway, serve};
 
@@ -95,4 +104,38 @@ async fn a_gateway_that_leaves_goes_on_for_a_while_and_sends_clients_away() {
     assert_eq!(after.headers()["connection"], "close");
     assert_eq!(after.text().await.expect("whole"), "one");
     assert_eq!(gateway.exit_code(), Some(0));
+}
+
+#[tokio::test]
+async fn reloads_under_load_fail_no_request() {
+    let folder = tempfile::tempdir().expect("writable");
+    let file = folder.path().join("app.wat");
+    fs::write(&file, answering("one")).expect("writable");
+    let gateway = Arc::new(serve(&file).start());
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (gateway, stop) = (Arc::clone(&gateway), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut seen = [0; 2];
+                while !stop.load(Ordering::Relaxed) {
+                    let (status, body) = gateway.get("/").await;
+                    assert_eq!(status, 200, "{body}");
+                    seen[usize::from(body == "two")] += 1;
+                }
+                seen
+            })
+        })
+        .collect();
+    for round in 0..15 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        replace(&file, &answering(if round % 2 == 0 { "two" } else { "one" }));
+        signal(&gateway, "-HUP");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        let seen = client.await.expect("no request failed");
+        assert!(seen.iter().all(|count| *count > 0), "both were served: {seen:?}");
+    }
+    assert!(!gateway.log().contains("ERROR"), "{}", gateway.log());
 }

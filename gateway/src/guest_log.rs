@@ -38,6 +38,8 @@ pub(crate) struct GuestLog {
     stream: Stream,
     line: Vec<u8>,
     left: usize,
+    /// It has been said that something was dropped.
+    is_told: bool,
     origin: Origin,
 }
 
@@ -49,7 +51,7 @@ impl GuestLog {
 
     /// A sink which logs up to `limit` bytes.
     pub(crate) fn new(stream: Stream, limit: usize, origin: Origin) -> Self {
-        Self { stream, line: Vec::new(), left: limit, origin }
+        Self { stream, line: Vec::new(), left: limit, is_told: false, origin }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -62,7 +64,8 @@ impl GuestLog {
                 self.line.push(byte);
             }
         }
-        if kept < bytes.len() && self.left > 0 {
+        if kept < bytes.len() && !self.is_told {
+            self.is_told = true;
             self.emit();
             match &self.origin {
                 Origin::Request(record) => record.warn(LIMIT_REACHED),

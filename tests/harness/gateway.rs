@@ -20,7 +20,7 @@ pub struct Case {
 /// `prewasm serve FILE` on a free port of the loopback interface.
 pub fn serve(file: impl AsRef<Path>) -> Case {
     let mut command = Command::new(env!("CARGO_BIN_EXE_prewasm"));
-    command.arg("serve").arg(file.as_ref()).args(["--listen", "127.0.0.1:0"]);
+    command.arg("serve").arg(file.as_ref()).env("PREWASM_LISTEN", "127.0.0.1:0");
     Case { command }
 }
 
@@ -41,6 +41,12 @@ impl Case {
     pub fn args<const N: usize>(mut self, args: [&str; N]) -> Self {
         self.command.args(args);
         self
+    }
+
+    /// Chooses the address instead of any that is free.
+    #[allow(dead_code, reason = "most test programs take any")]
+    pub fn listen(self, address: &str) -> Self {
+        self.args(["--listen", address])
     }
 
     #[allow(dead_code, reason = "most test programs need no variables")]

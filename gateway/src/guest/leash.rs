@@ -58,6 +58,11 @@ impl<T: Holds> Leash<T> {
         self.held.borrow_mut().take()
     }
 
+    /// Whether a failure is known: of a guest on another thread, before the end of the guest is.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.record.has_failed()
+    }
+
     /// Ends the guest, and notes why its answer is not complete.
     pub(crate) fn break_off(&self) -> BrokenOff {
         let failure = self.take().and_then(|mut held| held.task().take_failure());

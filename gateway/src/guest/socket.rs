@@ -258,7 +258,8 @@ pub(crate) struct SocketBody {
 impl SocketBody {
     /// An answer without framing ends when the guest closes, and a trap closes too.
     fn ends_by_failure(&self) -> bool {
-        !self.is_framed && self.exchange.with(|exchange| exchange.guest.has_failed()) == Some(true)
+        let has_failed = || self.exchange.with(|exchange| exchange.guest.has_failed()) == Some(true);
+        !self.is_framed && (self.exchange.has_failed() || has_failed())
     }
 
     fn complete(&mut self, cx: &mut Context<'_>) {

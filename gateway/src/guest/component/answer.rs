@@ -99,7 +99,8 @@ impl<E> Body for ComponentBody<E> {
         };
         match frame {
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-            // The body of an instance that has ended ends, too.
+            // The body of an instance that has ended ends, too, and that is no end of the answer.
+            None if self.task.has_failed() => Poll::Ready(Some(Err(self.task.break_off()))),
             None if self.after == AfterAnswer::Leave && self.link.as_mut().is_none_or(Link::has_ended) => {
                 Poll::Ready(Some(Err(self.task.break_off())))
             }

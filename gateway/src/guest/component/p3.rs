@@ -211,14 +211,18 @@ impl ComponentGuest {
         };
         let result = self.pulse.drive(guest).await;
         let ended = Instant::now();
-        let end = judge(result, &store.data().limiter);
+        let end = judge(result, &store.data().limiter).map_err(Failure::from);
         let left = store.get_fuel().ok();
+        if let Err(failure) = &end {
+            // Before its answer ends with it: on another thread, that is seen before the end of the guest is.
+            record.fail(failure);
+        }
         drop(store);
         record.time(Stage::Instantiate, started - begin);
         record.time(Stage::Guest, ended - started);
         record.time(Stage::Reset, ended.elapsed());
         record.fuel(self.app.limits.fuel.zip(left).map_or(0, |(limit, left)| limit.saturating_sub(left)));
-        Ok(end?)
+        end
     }
 
     /// An instance of this worker that may take a request: one that is there, or a new one.
