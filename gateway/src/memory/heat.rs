@@ -59,30 +59,27 @@ impl Heat {
         &self.hot
     }
 
-    /// Calls `cold` with the parts of a run of written pages that are not hot.
-    pub(super) fn cold<E>(
-        &mut self,
-        run: Range<u32>,
-        mut cold: impl FnMut(Range<u32>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// The parts of a run of written pages that are not hot.
+    pub(super) fn cold(&self, run: Range<u32>) -> impl Iterator<Item = Range<u32>> + use<> {
         let hot = Arc::clone(&self.hot);
-        let first = hot.partition_point(|pages| pages.end <= run.start);
+        let mut next = hot.partition_point(|pages| pages.end <= run.start);
         let mut start = run.start;
-        for pages in hot[first..].iter().take_while(|pages| pages.start < run.end) {
-            if start < pages.start {
-                self.count(start..pages.start);
-                cold(start..pages.start)?;
+        std::iter::from_fn(move || {
+            while start < run.end {
+                let pages = hot.get(next).filter(|pages| pages.start < run.end);
+                let part = start..pages.map_or(run.end, |pages| pages.start);
+                start = pages.map_or(run.end, |pages| pages.end);
+                next += 1;
+                if !part.is_empty() {
+                    return Some(part);
+                }
             }
-            start = pages.end;
-        }
-        if start < run.end {
-            self.count(start..run.end);
-            cold(start..run.end)?;
-        }
-        Ok(())
+            None
+        })
     }
 
-    fn count(&mut self, pages: Range<u32>) {
+    /// Notes that pages which are not hot have been written.
+    pub(super) fn count(&mut self, pages: Range<u32>) {
         match &mut self.phase {
             Phase::Learning(counts) => pages.for_each(|page| *counts.entry(page).or_default() += 1),
             Phase::Known(writes) => *writes = writes.saturating_add(pages.end - pages.start),
@@ -131,17 +128,10 @@ fn hottest(counts: &BTreeMap<u32, u32>) -> Runs {
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "runs of pages, and sometimes there is one")]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     fn cold(heat: &mut Heat, run: Range<u32>) -> Vec<Range<u32>> {
-        let mut parts = Vec::new();
-        let Ok(()) = heat.cold(run, |part| {
-            parts.push(part);
-            Ok::<_, Infallible>(())
-        });
-        parts
+        heat.cold(run).inspect(|part| heat.count(part.clone())).collect()
     }
 
     fn after_a_lesson(writes: impl Fn(u32) -> Vec<Range<u32>>) -> Heat {

@@ -55,11 +55,6 @@ impl Image {
         self.size
     }
 
-    /// Where the bytes end which are not zero.
-    pub(super) fn filled(&self) -> usize {
-        self.extent.as_ref().map_or(0, |extent| extent.range.end)
-    }
-
     /// Makes the image accessible at the start of a memory, which is at `start` within a reservation.
     pub(super) fn lay(&self, memory: &Reservation, start: usize) -> io::Result<()> {
         memory.open(&(start..start + self.size))?;

@@ -9,6 +9,8 @@
 //!   asks for *written* alone. Asking for pages that are written *and present* would miss those which the system has
 //!   swapped out, or moves at that moment, and the next instance would see what is in them.
 //! - Too many pages may be found, never too few: a page which nobody has protected is found always.
+//! - A page that has been touched is in memory or elsewhere until somebody gives it back, and so found by
+//!   [`Tracker::touched`].
 //! - Ranges are passed by address. The calls neither read nor write their bytes.
 
 #![expect(unsafe_code, reason = "ioctls of userfaultfd and pagemap")]
@@ -90,8 +92,9 @@ const PAGEMAP_SCAN: u32 = 0xC060_6610;
 /// Fail if the range is not wholly under asynchronous protection: then nobody would have recorded writes.
 const PM_SCAN_CHECK_WPASYNC: u64 = 1 << 1;
 const PAGE_IS_WRITTEN: u64 = 1 << 1;
-#[cfg(test)]
 const PAGE_IS_PRESENT: u64 = 1 << 3;
+/// Not in memory and not nowhere: swapped out, or on its way to another place.
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
 
 /// `_IOWR(0xAA, 0x3F, struct uffdio_api)` and its fellows in `linux/userfaultfd.h`.
 const UFFDIO_API: u32 = 0xC018_AA3F;
@@ -139,14 +142,28 @@ impl Tracker {
         call(self.faults.as_raw_fd(), UFFDIO_WRITEPROTECT, &mut protect)
     }
 
-    /// Calls `found` with each run of written pages within a range of addresses. Changes nothing.
+    /// Calls `found` with each run of written pages within a range of addresses.
     pub(super) fn written(
         &self,
         range: &Range<usize>,
-        mut found: impl FnMut(Range<usize>) -> io::Result<()>,
+        found: impl FnMut(Range<usize>) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.look(self.written_in(range), found)
+    }
+
+    /// Calls `found` with each run of pages within a range of addresses that there are at all, in memory or elsewhere.
+    pub(super) fn touched(
+        &self,
+        range: &Range<usize>,
+        found: impl FnMut(Range<usize>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let anywhere = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+        self.look(Scan { category_anyof_mask: anywhere, return_mask: anywhere, ..Scan::of(range) }, found)
+    }
+
+    /// Looks, and changes nothing.
+    fn look(&self, mut scan: Scan, mut found: impl FnMut(Range<usize>) -> io::Result<()>) -> io::Result<()> {
         let mut regions = [Region::default(); 64];
-        let mut scan = self.scan(range);
         scan.regions = regions.as_mut_ptr().expose_provenance() as u64;
         scan.region_count = regions.len() as u64;
         while scan.start < scan.end {
@@ -165,14 +182,14 @@ impl Tracker {
     }
 
     #[cfg(not(test))]
-    fn scan(&self, range: &Range<usize>) -> Scan {
-        Scan::of(range)
+    fn written_in(&self, range: &Range<usize>) -> Scan {
+        Scan::for_written(range)
     }
 
     /// Under a fault, too little is found: so that tests can show that they would notice.
     #[cfg(test)]
-    fn scan(&self, range: &Range<usize>) -> Scan {
-        let mut scan = Scan::of(range);
+    fn written_in(&self, range: &Range<usize>) -> Scan {
+        let mut scan = Scan::for_written(range);
         match self.fault.load(std::sync::atomic::Ordering::Relaxed) {
             0 => {}
             1 => scan.end = scan.start,
@@ -189,10 +206,12 @@ impl Scan {
             flags: PM_SCAN_CHECK_WPASYNC,
             start: range.start as u64,
             end: range.end as u64,
-            category_mask: PAGE_IS_WRITTEN,
-            return_mask: PAGE_IS_WRITTEN,
             ..Self::default()
         }
+    }
+
+    fn for_written(range: &Range<usize>) -> Self {
+        Self { category_mask: PAGE_IS_WRITTEN, return_mask: PAGE_IS_WRITTEN, ..Self::of(range) }
     }
 }
 
