@@ -40,7 +40,13 @@ pub(crate) struct Reloading {
 }
 
 impl<S: SiteSource> Reloader<S> {
-    pub(crate) fn new(source: S, live: Arc<Live>, process: Arc<Process>, cache: CodeCache, watched: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(
+        source: S,
+        live: Arc<Live>,
+        process: Arc<Process>,
+        cache: CodeCache,
+        watched: Vec<PathBuf>,
+    ) -> Self {
         Self { source, live, process, cache, watched: Watched::new(watched) }
     }
 

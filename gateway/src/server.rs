@@ -125,7 +125,9 @@ pub fn serve(
     let process = Arc::new(Process::new(options.instances, options.workers.get(), vec![address])?);
     match &process.reset {
         Choice { reset, lacks: None } => tracing::info!(%reset, "memory is reset between requests"),
-        Choice { reset, lacks: Some(lacks) } => tracing::warn!(%reset, lacks, "memory is reset between requests the slow way"),
+        Choice { reset, lacks: Some(lacks) } => {
+            tracing::warn!(%reset, lacks, "memory is reset between requests the slow way")
+        }
     }
     let live = Arc::new(Live::from_pointee(Site::prepare(first.site, &process, cache, None)?));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
