@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::{
-    Uri, header,
+    HeaderValue, Uri, header,
     request::Parts,
     uri::{Authority, PathAndQuery},
 };
@@ -30,12 +30,43 @@ pub enum BadPath {
     AboveRoot,
 }
 
-/// Gives the request's path the form that routes are compared with, and guests see (RFC 3986, 6.2.2): unreserved
-/// characters are not encoded, hexadecimal digits are upper case, dot segments are followed. The query stays.
+/// Gives the request's host and path the one form that routes are compared with, and guests see.
 ///
 /// # Errors
-/// If the path is ambiguous.
+/// If either is ambiguous.
 pub(crate) fn normalize(head: &mut Parts) -> Result<(), Failure> {
+    normalize_host(head)?;
+    normalize_path(head)
+}
+
+/// Leaves one host. Guests read the field `Host`, so a host in the target replaces what the field says (RFC 9112, 3.2.2):
+/// else a request would be routed by one name and answered for another.
+fn normalize_host(head: &mut Parts) -> Result<(), Failure> {
+    if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(Failure::BadTarget { what: "it names more than one host".to_owned() });
+    }
+    if let Some(authority) = head.uri.authority() {
+        let named = HeaderValue::from_str(authority.as_str()).map_err(|_| bad_host())?;
+        head.headers.insert(header::HOST, named);
+    }
+    match head.headers.get(header::HOST) {
+        Some(named) if !named.as_bytes().iter().all(|byte| is_of_host(*byte)) => Err(bad_host()),
+        _ => Ok(()),
+    }
+}
+
+fn bad_host() -> Failure {
+    Failure::BadTarget { what: "its host is not a name or an address, with or without a port".to_owned() }
+}
+
+/// Whether a byte can be part of a host and a port (RFC 3986, 3.2.2 and 3.2.3). What stands before `@` is for clients only.
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// Gives the path its normal form (RFC 3986, 6.2.2): unreserved characters are not encoded, hexadecimal digits are upper
+/// case, dot segments are followed. The query stays.
+fn normalize_path(head: &mut Parts) -> Result<(), Failure> {
     let path = match normalized(head.uri.path()) {
         Ok(Cow::Borrowed(_)) => return Ok(()),
         Ok(Cow::Owned(path)) => path,
@@ -69,7 +100,7 @@ pub(crate) fn host(head: &Parts) -> Cow<'_, str> {
     }
 }
 
-/// A path in the form of [`normalize`]; borrowed if it has that form.
+/// A path in the form of [`normalize_path`]; borrowed if it has that form.
 ///
 /// An encoded slash stays: it is part of a segment. What decodes paths (meta-variables of commands, static files) must
 /// refuse it.
@@ -190,12 +221,44 @@ mod tests {
             ("[::1]", "[::1]"),
             ("127.0.0.1", "127.0.0.1"),
         ] {
-            let head = Request::get("/").header("host", named).body(()).expect("valid").into_parts().0;
-            assert_eq!(host(&head), normal);
+            assert_eq!(host(&head("/", &[named])), normal);
         }
-        let absolute = Request::get("http://Other/x").header("host", "shop").body(()).expect("valid").into_parts().0;
+        let absolute = head("http://Other/x", &["shop"]);
         assert_eq!(host(&absolute), "other", "the target goes before the field (RFC 9112, 3.2.2)");
-        assert_eq!(host(&Request::get("/").body(()).expect("valid").into_parts().0), "");
+        assert_eq!(host(&head("/", &[])), "");
+    }
+
+    fn head(target: &str, hosts: &[&str]) -> Parts {
+        let request = hosts.iter().fold(Request::get(target), |request, host| request.header("host", *host));
+        request.body(()).expect("valid").into_parts().0
+    }
+
+    #[test]
+    fn the_host_of_the_target_is_the_one_that_guests_see() {
+        let mut absolute = head("http://shop.example:80/%61", &["other.example"]);
+        normalize(&mut absolute).expect("one host");
+        assert_eq!(absolute.headers["host"], "shop.example:80");
+        assert_eq!(absolute.uri, "http://shop.example:80/a");
+    }
+
+    #[test]
+    fn a_host_that_can_be_read_in_two_ways_is_refused() {
+        for (target, hosts) in [
+            ("/", &["a.example", "b.example"][..]),
+            ("/", &["a.example", "a.example"]),
+            ("http://a.example/", &["a.example", "b.example"]),
+            ("/", &["a.example, b.example"]),
+            ("/", &["user@a.example"]),
+            ("/", &["a.example/b"]),
+            ("/", &["b\u{fc}cher.example"]),
+            ("http://user@a.example/", &[]),
+        ] {
+            let refused = normalize(&mut head(target, hosts));
+            assert!(matches!(refused, Err(Failure::BadTarget { .. })), "{target} {hosts:?}");
+        }
+        for hosts in [&[][..], &[""], &["[::1]:80"], &["a_b.example:8080"]] {
+            assert!(normalize(&mut head("/", hosts)).is_ok(), "{hosts:?}");
+        }
     }
 
     proptest! {
