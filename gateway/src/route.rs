@@ -1,6 +1,6 @@
 //! Routes as they are written: for which hosts, methods and paths.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::Ipv6Addr, str::FromStr};
 
 use http::Method;
 
@@ -61,16 +61,21 @@ impl FromStr for HostPattern {
         if name.contains('*') {
             return Err(HostPatternError::Star { host: text.to_owned() });
         }
-        let is_address = name.starts_with('[') && name.ends_with(']') && !is_suffix;
         let is_name = !name.is_empty()
             && name.split('.').all(|label| !label.is_empty())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        match (is_suffix, is_address || is_name) {
-            (true, true) => Ok(Self::Suffix(name.to_owned())),
-            (false, true) => Ok(Self::Exact(name.to_owned())),
-            (_, false) => Err(HostPatternError::NotAHost { host: text.to_owned() }),
+        match (is_suffix, is_name, address(name)) {
+            (true, true, _) => Ok(Self::Suffix(name.to_owned())),
+            (false, true, _) => Ok(Self::Exact(name.to_owned())),
+            (false, false, Some(address)) => Ok(Self::Exact(format!("[{address}]"))),
+            _ => Err(HostPatternError::NotAHost { host: text.to_owned() }),
         }
     }
+}
+
+/// An address in brackets, as in requests; clients write it in the form that RFC 5952 recommends.
+fn address(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 impl fmt::Display for HostPattern {
@@ -140,6 +145,14 @@ pub enum RouteError {
         /// The name.
         name: String,
     },
+    /// A character that paths have only encoded.
+    #[error("route `{route}` has a `{character}`, which no path has\n  hint: write it as `{encoded}`", encoded = encoded(*character))]
+    Character {
+        /// What was written.
+        route: String,
+        /// The character.
+        character: char,
+    },
     /// The path is none that a request could have.
     #[error("route `{route}` can match no request")]
     Path {
@@ -202,6 +215,9 @@ impl FromStr for Route {
         if path.contains('*') {
             return Err(RouteError::Star { route: route() });
         }
+        if let Some(character) = path.chars().find(|character| !is_of_path(*character)) {
+            return Err(RouteError::Character { route: route(), character });
+        }
         let mut segments = Vec::new();
         // The path of a prefix may be empty: then there is no segment.
         for segment in path.split('/').skip(1) {
@@ -225,6 +241,16 @@ impl FromStr for Route {
         }
         Ok(Self { methods: methods.into_iter().map(str::to_owned).collect(), segments, is_prefix })
     }
+}
+
+/// Whether a path can have this character as it is; controls and `\` it has in no form, which [`normalized`] reports.
+fn is_of_path(character: char) -> bool {
+    character.is_ascii() && !" #<>?`".contains(character)
+}
+
+fn encoded(character: char) -> String {
+    let mut bytes = [0; 4];
+    character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 fn check_names(segments: &[Segment]) -> Result<(), String> {
@@ -281,6 +307,10 @@ mod tests {
             ("/:", "`:`"),
             ("/a/../b", "no request"),
             ("/%zz", "no request"),
+            ("/a\\b", "no request"),
+            ("/caf\u{e9}", "write it as `%C3%A9`"),
+            ("GET /a b", "write it as `%20`"),
+            ("/a?b", "write it as `%3F`"),
         ] {
             let error = text.parse::<Route>().expect_err(text).to_string();
             assert!(error.contains(reason), "{text}: {error}");
@@ -293,7 +323,23 @@ mod tests {
         assert_eq!("*.shop.example".parse(), Ok(HostPattern::Suffix("shop.example".into())));
         assert_eq!("*".parse(), Ok(HostPattern::Any));
         assert_eq!("[::1]".parse(), Ok(HostPattern::Exact("[::1]".into())));
-        for wrong in ["", "a:80", "http://a", "a/b", "*.*.a", "a.*", "bücher.example", ".a", "a..b", "*."] {
+        assert_eq!("[0:0::1]".parse(), Ok(HostPattern::Exact("[::1]".into())));
+        for wrong in [
+            "",
+            "a:80",
+            "http://a",
+            "a/b",
+            "*.*.a",
+            "a.*",
+            "bücher.example",
+            ".a",
+            "a..b",
+            "*.",
+            "[a/b]",
+            "[]",
+            "*.[::1]",
+            "::1",
+        ] {
             assert!(wrong.parse::<HostPattern>().is_err(), "{wrong}");
         }
     }
