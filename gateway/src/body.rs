@@ -38,10 +38,20 @@ pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
     Box::pin(Full::new(bytes.into()).map_err(|never| match never {}))
 }
 
-/// A body whose bytes are counted as they are handed over. It keeps the record open until it is dropped.
+/// A body whose bytes are counted as they are handed over. It keeps the record open until it is dropped, and the record
+/// says that the client has left if that is before its end.
 pub(crate) struct Counted {
-    pub(crate) body: ResponseBody,
-    pub(crate) record: Arc<Record>,
+    body: ResponseBody,
+    record: Arc<Record>,
+    /// Bytes to come, if the head says how many.
+    left: Option<u64>,
+}
+
+impl Counted {
+    /// The body of an answer that declares this length, if it does.
+    pub(crate) fn new(body: ResponseBody, declared: Option<u64>, record: Arc<Record>) -> Self {
+        Self { body, record, left: declared }
+    }
 }
 
 impl Body for Counted {
@@ -51,7 +61,13 @@ impl Body for Counted {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let frame = std::task::ready!(self.body.as_mut().poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
-            self.record.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.record.sent(length);
+            self.left = self.left.map(|left| left.saturating_sub(length));
+        }
+        // What declares its length is not asked for more than that.
+        if frame.is_none() || self.left == Some(0) || self.body.is_end_stream() {
+            self.record.complete();
         }
         Poll::Ready(frame)
     }

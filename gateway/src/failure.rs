@@ -55,6 +55,9 @@ pub(crate) enum Failure {
     /// Ours: more requests wait than permitted.
     #[error("too many requests wait for an instance")]
     QueueFull,
+    /// Ours: a file could not be looked for.
+    #[error("files cannot be read now")]
+    File(#[source] std::io::Error),
     /// Ours: no instance could be made.
     #[error("no instance could be made")]
     Instantiate(#[source] wasmtime::Error),
@@ -86,7 +89,7 @@ impl Failure {
             | Self::BrokeOff
             | Self::Deadline { .. }
             | Self::DeadlineWhileSending => Fault::Guest,
-            Self::QueueFull | Self::Instantiate(_) => Fault::Ours,
+            Self::QueueFull | Self::File(_) | Self::Instantiate(_) => Fault::Ours,
         }
     }
 
@@ -119,6 +122,7 @@ impl Failure {
             Self::BrokeOff => "broke-off",
             Self::Deadline { .. } | Self::DeadlineWhileSending => "deadline",
             Self::QueueFull => "queue-full",
+            Self::File(_) => "no-file",
             Self::Instantiate(_) => "not-instantiated",
         }
     }

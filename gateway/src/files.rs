@@ -78,6 +78,8 @@ enum Found {
     /// A folder that was asked for without a slash at the end: links in its index would lead elsewhere.
     Folder,
     Nothing,
+    /// The system has no means to look.
+    Failed(io::Error),
 }
 
 impl StaticFiles {
@@ -102,15 +104,17 @@ impl StaticFiles {
             return Err(Failure::MethodNotAllowed { allow: "GET, HEAD".to_owned() });
         }
         let found = match file_name(rest) {
-            Some(name) => self.find(name, rest.ends_with('/') || rest.is_empty()).await,
+            Some(name) => self.find(name, rest.ends_with('/')).await,
             None => Found::Nothing,
         };
         match (found, &self.fallback) {
             (Found::File(file), _) => Ok(self.file(head, *file)),
             (Found::Folder, _) => Ok(redirect(head)),
+            (Found::Failed(error), _) => Err(Failure::File(error)),
             (Found::Nothing, Some(fallback)) => match self.find(fallback.clone(), false).await {
                 Found::File(file) => Ok(self.file(head, *file)),
                 Found::Folder | Found::Nothing => Err(Failure::NoRoute),
+                Found::Failed(error) => Err(Failure::File(error)),
             },
             (Found::Nothing, None) => Err(Failure::NoRoute),
         }
@@ -120,8 +124,13 @@ impl StaticFiles {
     async fn find(&self, name: String, is_folder: bool) -> Found {
         let (root, index) = (Arc::clone(&self.root), self.index.clone());
         let found = tokio::task::spawn_blocking(move || look_up(&root, name, &index, is_folder)).await;
-        // Whatever the system says (not there, not permitted, a link that leads out), clients see nothing there.
-        found.ok().and_then(Result::ok).unwrap_or(Found::Nothing)
+        match found {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) if is_ours(&error) => Found::Failed(error),
+            // Whatever else the system says (not there, not permitted, a link that leads out), clients see nothing there.
+            Ok(Err(_)) => Found::Nothing,
+            Err(error) => Found::Failed(io::Error::other(error)),
+        }
     }
 
     fn file(&self, head: &Parts, (file, metadata, name): (File, Metadata, String)) -> Response<ResponseBody> {
@@ -165,6 +174,14 @@ impl StaticFiles {
         }
         response
     }
+}
+
+/// Whether an error says nothing about the file: there are no descriptors or no memory left, or the disk fails.
+fn is_ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO];
+    Errno::from_io_error(error).is_some_and(|errno| ours.contains(&errno))
 }
 
 /// The name of a file below the folder; `None` if a request may not ask for it.
@@ -269,6 +286,10 @@ enum Wanted {
 
 /// The part asked for. Several at once are answered by the whole, which is always allowed (RFC 9110, 14.2).
 fn wanted_range(head: &Parts, length: u64, tag: Option<&ETag>, modified: Option<SystemTime>) -> Wanted {
+    if head.method != Method::GET {
+        // Ranges are defined for GET only (RFC 9110, 14.2).
+        return Wanted::Whole;
+    }
     if let Some(condition) = head.headers.typed_get::<IfRange>() {
         let modified = modified.map(LastModified::from);
         if condition.is_modified(tag, modified.as_ref()) {
@@ -281,7 +302,13 @@ fn wanted_range(head: &Parts, length: u64, tag: Option<&ETag>, modified: Option<
     if second.is_some() {
         return Wanted::Whole;
     }
-    let Some((start, end)) = first else { return Wanted::Nothing };
+    let Some((start, end)) = first else {
+        // A suffix longer than the file is all of it (RFC 9110, 14.1.2), but the crate finds it out of range.
+        let text = head.headers.get(header::RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
+        let suffix = text.strip_prefix("bytes=-").and_then(|suffix| suffix.trim().parse::<u64>().ok());
+        let is_all = suffix.is_some_and(|suffix| suffix >= length) && length > 0;
+        return if is_all { Wanted::Part(0..length) } else { Wanted::Nothing };
+    };
     let start = match start {
         std::ops::Bound::Included(start) => start,
         std::ops::Bound::Excluded(start) => start.saturating_add(1),

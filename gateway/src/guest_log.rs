@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -33,29 +33,67 @@ pub(crate) enum Origin {
     App(Arc<str>),
 }
 
+/// How much an instance may still write to one stream. It belongs to the stream and not to a sink: a component may open
+/// a stream as often as it likes, and each time has a sink of its own.
+#[derive(Clone)]
+pub(crate) struct Allowance(Arc<Mutex<Left>>);
+
+struct Left {
+    bytes: usize,
+    /// It has been said that something was dropped.
+    is_told: bool,
+}
+
+/// What is done with bytes that a guest has written.
+struct Share {
+    /// So many of them are logged.
+    kept: usize,
+    /// The rest is dropped, which has not been said yet.
+    is_news: bool,
+}
+
+impl Allowance {
+    /// Up to `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self(Arc::new(Mutex::new(Left { bytes: limit, is_told: false })))
+    }
+
+    fn take(&self, wanted: usize) -> Share {
+        let mut left = self.lock();
+        let kept = wanted.min(left.bytes);
+        left.bytes -= kept;
+        let is_news = kept < wanted && !left.is_told;
+        left.is_told |= is_news;
+        Share { kept, is_news }
+    }
+
+    /// No code runs under the lock that can panic.
+    fn lock(&self) -> MutexGuard<'_, Left> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A sink for one stream of one instance.
 pub(crate) struct GuestLog {
     stream: Stream,
     line: Vec<u8>,
-    left: usize,
-    /// It has been said that something was dropped.
-    is_told: bool,
+    allowance: Allowance,
     origin: Origin,
 }
 
 impl GuestLog {
     /// A guest's output which is logged, up to `limit` bytes.
     pub(crate) fn output(stream: Stream, limit: usize, origin: Origin) -> Output {
-        Output::Stream(Box::new(Self::new(stream, limit, origin)))
+        Output::Stream(Box::new(Self::new(stream, Allowance::new(limit), origin)))
     }
 
-    /// A sink which logs up to `limit` bytes.
-    pub(crate) fn new(stream: Stream, limit: usize, origin: Origin) -> Self {
-        Self { stream, line: Vec::new(), left: limit, is_told: false, origin }
+    /// A sink which logs as much as is allowed.
+    pub(crate) fn new(stream: Stream, allowance: Allowance, origin: Origin) -> Self {
+        Self { stream, line: Vec::new(), allowance, origin }
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        let kept = bytes.len().min(self.left);
+        let Share { kept, is_news } = self.allowance.take(bytes.len());
         for &byte in &bytes[..kept] {
             if byte == b'\n' || self.line.len() >= MAX_LINE {
                 self.emit();
@@ -64,15 +102,13 @@ impl GuestLog {
                 self.line.push(byte);
             }
         }
-        if kept < bytes.len() && !self.is_told {
-            self.is_told = true;
+        if is_news {
             self.emit();
             match &self.origin {
                 Origin::Request(record) => record.warn(LIMIT_REACHED),
                 Origin::App(app) => tracing::warn!(app = &**app, "{LIMIT_REACHED}"),
             }
         }
-        self.left -= kept;
     }
 
     fn emit(&mut self) {

@@ -56,8 +56,9 @@ where
 {
     let record = Record::new(request.method(), request.uri(), peer.client.ip());
     let visit = Visit { site, peer, desk, record: &record, hops: 0 };
+    let method = request.method().clone();
     let answer = serve(request.map(RequestBody::new), &visit).await;
-    recorded(answer, record)
+    recorded(answer, record, &method)
 }
 
 /// Answers one request of another app of the site.
@@ -71,25 +72,27 @@ pub(crate) async fn call_app(
 ) -> Response<ResponseBody> {
     let record = Record::new(request.method(), request.uri(), peer.client.ip());
     let visit = Visit { site, peer, desk, record: &record, hops };
+    let method = request.method().clone();
     let answer = serve_app(app, request, &visit).await;
-    recorded(answer, record)
+    recorded(answer, record, &method)
 }
 
-fn recorded(answer: Result<Response<ResponseBody>, Failure>, record: Arc<Record>) -> Response<ResponseBody> {
+fn recorded(
+    answer: Result<Response<ResponseBody>, Failure>,
+    record: Arc<Record>,
+    method: &Method,
+) -> Response<ResponseBody> {
     let response = answer.unwrap_or_else(|failure| {
         record.fail(&failure);
         failure.response()
     });
     record.status(response.status());
-    match response.body().size_hint().exact() {
-        // It is there whole, and nothing can happen to it any more but that the client leaves.
-        Some(length) => {
-            record.sent(length);
-            record.complete();
-            response
-        }
-        None => response.map(|body| -> ResponseBody { Box::pin(Counted { body, record }) }),
+    if method == Method::HEAD || response.body().is_end_stream() {
+        // Nothing of the body will be asked for.
+        record.complete();
     }
+    let declared = cgi::declared_length(response.headers()).ok().flatten();
+    response.map(|body| -> ResponseBody { Box::pin(Counted::new(body, declared, record)) })
 }
 
 /// Asks the app of this name for its whole path.

@@ -26,7 +26,7 @@ impl Failure {
             | Self::BrokeOff => StatusCode::BAD_GATEWAY,
             Self::Deadline { .. } | Self::DeadlineWhileSending => StatusCode::GATEWAY_TIMEOUT,
             Self::OutOfFuel | Self::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Instantiate(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::File(_) | Self::Instantiate(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

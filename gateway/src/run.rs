@@ -210,8 +210,7 @@ fn check_kind(artifact: &Artifact) -> Result<(), RunError> {
     let hint = match artifact.kind() {
         Kind::SocketServer | Kind::Command | Kind::CommandComponent | Kind::Precompiled => return Ok(()),
         Kind::Reactor => "a program exports `_start`; build an executable instead of a library",
-        Kind::HttpComponent(HttpVersion::V02) => "use `prewasm serve`",
-        Kind::HttpComponent(HttpVersion::V03) => "wasi:http 0.3 is not supported yet; build for wasi:http 0.2",
+        Kind::HttpComponent(HttpVersion::V02 | HttpVersion::V03) => "use `prewasm serve`",
         Kind::Component => "a program exports `wasi:cli/run`",
     };
     Err(kind_error(artifact, artifact.kind(), hint))

@@ -83,6 +83,9 @@ async fn files_and_folders_are_answered() {
 #[tokio::test]
 async fn a_folder_without_a_slash_is_redirected_to_itself() {
     let (_folder, files) = site();
+    let head = Request::get("/static").body(()).expect("valid").into_parts().0;
+    let root = files.respond(&head, "").await.expect("an answer");
+    assert_eq!((root.status().as_u16(), &root.headers()["location"]), (308, &HeaderValue::from_static("/static/")));
     let (status, headers, _) = ask(&files, Request::get("/sub?x=1")).await;
     assert_eq!(status, 308);
     assert_eq!(headers["location"], "/sub/?x=1");
@@ -112,6 +115,7 @@ async fn parts_are_sent_on_request() {
         ("bytes=0-3", 206, "bytes 0-3/10", "0123"),
         ("bytes=7-", 206, "bytes 7-9/10", "789"),
         ("bytes=-2", 206, "bytes 8-9/10", "89"),
+        ("bytes=-100", 206, "bytes 0-9/10", "0123456789"),
         ("bytes=5-100", 206, "bytes 5-9/10", "56789"),
         ("bytes=10-", 416, "bytes */10", ""),
         ("bytes=0-1,4-5", 200, "", "0123456789"),

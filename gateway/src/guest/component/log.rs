@@ -5,18 +5,19 @@ use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
 };
 
-use crate::guest_log::{GuestLog, Origin, Stream};
+use crate::guest_log::{Allowance, GuestLog, Origin, Stream};
 
 /// Lets a component print to the log, up to `limit` bytes on each stream.
 pub(super) fn to_log(wasi: &mut WasiCtxBuilder, limit: usize, origin: &Origin) {
-    let stream = |stream| LogStream { stream, limit, origin: origin.clone() };
+    let stream = |stream| LogStream { stream, allowance: Allowance::new(limit), origin: origin.clone() };
     wasi.stdout(stream(Stream::Stdout)).stderr(stream(Stream::Stderr));
 }
 
 /// One output stream of a component, for the log.
 struct LogStream {
     stream: Stream,
-    limit: usize,
+    /// Shared by all that opened the stream.
+    allowance: Allowance,
     origin: Origin,
 }
 
@@ -28,6 +29,6 @@ impl IsTerminal for LogStream {
 
 impl StdoutStream for LogStream {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        Box::new(GuestLog::new(self.stream, self.limit, self.origin.clone()))
+        Box::new(GuestLog::new(self.stream, self.allowance.clone(), self.origin.clone()))
     }
 }

@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -152,9 +152,8 @@ impl ComponentGuest {
             let run = self.run_once(job, Door::new(outbound, chain), Arc::clone(&record));
             (GuestTask::new(run, timeout, permit, Arc::clone(&record)), None)
         } else {
-            let instance = self.instance(worker, Door::new(outbound, chain.map(Chain::for_last_hop)));
-            let held = Held::new(&instance, Arc::clone(&record));
-            let _ = instance.jobs.send(job);
+            let door = || Door::new(Arc::clone(&outbound), chain.clone().map(Chain::for_last_hop));
+            let (instance, held) = self.hand_over(job, worker, door, &record)?;
             // The instance runs elsewhere; what is watched here is the time.
             let watch = async move {
                 let _held = held;
@@ -225,6 +224,26 @@ impl ComponentGuest {
         end
     }
 
+    /// Gives a request to an instance of this worker.
+    fn hand_over(
+        &self,
+        mut job: Job,
+        worker: usize,
+        door: impl Fn() -> Door,
+        record: &Arc<Record>,
+    ) -> Result<(Instance, Held), Failure> {
+        // One that has just decided to end takes no more; a new one does.
+        for _ in 0..=self.reuse.concurrent {
+            let instance = self.instance(worker, door());
+            let held = Held::new(&instance, Arc::clone(record));
+            match instance.jobs.send(job) {
+                Ok(()) => return Ok((instance, held)),
+                Err(mpsc::error::SendError(returned)) => job = returned,
+            }
+        }
+        Err(Failure::NoResponse { how: "ended".to_owned() })
+    }
+
     /// An instance of this worker that may take a request: one that is there, or a new one.
     fn instance(&self, worker: usize, door: Door) -> Instance {
         let mut warm = lock(&self.warm[worker]);
@@ -244,6 +263,7 @@ impl ComponentGuest {
             noted.ended.cancel();
         });
         *lock(&state.task) = Some(task.abort_handle());
+        spawn_local(watch(Arc::clone(&state), self.reuse.idle + self.app.limits.timeout));
         let instance = Instance { jobs, state };
         warm.push(instance.clone());
         instance
@@ -298,13 +318,35 @@ async fn take_requests(
                 }
                 None => left = 0,
             },
-            () = sleep(reuse.idle), if running.is_empty() && left > 0 => left = 0,
+            () = sleep(reuse.idle), if running.is_empty() && left > 0 => {
+                // What has been sent by now is served; what comes later goes to another instance.
+                jobs.close();
+                match jobs.try_recv() {
+                    Ok(job) => running.push(serve(accessor, service, job)),
+                    Err(_) => left = 0,
+                }
+            }
             else => break,
         }
     }
     // What the guest has begun besides; its deadline holds for that as well.
     poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
     Ok(())
+}
+
+/// Ends an instance that goes on although it has had no request for longer than its idle time and a request's time.
+async fn watch(state: Arc<InstanceState>, time: Duration) {
+    loop {
+        let taken = state.taken();
+        if state.ended.run_until_cancelled(sleep(time)).await.is_none() {
+            return;
+        }
+        let is_unused = state.running.load(Ordering::Relaxed) == 0 && state.taken() == taken;
+        if is_unused && let Some(task) = &*lock(&state.task) {
+            task.abort();
+            return;
+        }
+    }
 }
 
 /// Serves one request: until its answer has been handed over, which the guest writes meanwhile.
