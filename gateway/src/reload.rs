@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Reloader<S> {
     source: S,
     live: Arc<Live>,
-    process: Process,
+    process: Arc<Process>,
     cache: CodeCache,
     watched: Watched,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Reloading {
 }
 
 impl<S: SiteSource> Reloader<S> {
-    pub(crate) fn new(source: S, live: Arc<Live>, process: Process, cache: CodeCache, watched: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(source: S, live: Arc<Live>, process: Arc<Process>, cache: CodeCache, watched: Vec<PathBuf>) -> Self {
         Self { source, live, process, cache, watched: Watched::new(watched) }
     }
 

@@ -121,14 +121,15 @@ pub fn serve(
     // Bound first: a busy port is told before a minute of compiling.
     let listener = bind(options).map_err(|source| ServeError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(ServeError::Worker)?;
-    let process = Process::new(options.instances, options.workers.get(), vec![address])?;
+    // Held here as well: guests are interrupted by what it owns, whatever becomes of the thread that reloads.
+    let process = Arc::new(Process::new(options.instances, options.workers.get(), vec![address])?);
     match &process.reset {
-        Choice { reset, lacks: None } => tracing::info!(%reset, "how instances are made as new"),
-        Choice { reset, lacks: Some(lacks) } => tracing::warn!(%reset, lacks, "instances are made as new the slow way"),
+        Choice { reset, lacks: None } => tracing::info!(%reset, "memory is reset between requests"),
+        Choice { reset, lacks: Some(lacks) } => tracing::warn!(%reset, lacks, "memory is reset between requests the slow way"),
     }
     let live = Arc::new(Live::from_pointee(Site::prepare(first.site, &process, cache, None)?));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
-    let reloader = Reloader::new(source, Arc::clone(&live), process, cache.clone(), first.watched);
+    let reloader = Reloader::new(source, Arc::clone(&live), Arc::clone(&process), cache.clone(), first.watched);
     runtime.block_on(async {
         let shutdown = terminated().map_err(ServeError::Worker)?;
         let _reloading = reloader.start().map_err(ServeError::Worker)?;
