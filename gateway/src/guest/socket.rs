@@ -279,6 +279,8 @@ impl Body for SocketBody {
             Some(first) => Some(first),
             None => match this.exchange.with(|exchange| exchange.poll_body(&mut this.incoming, cx)) {
                 Some(frame) => std::task::ready!(frame),
+                // Gone because it is complete, or because it was broken off.
+                None if this.incoming.is_end_stream() => return Poll::Ready(None),
                 None => return Poll::Ready(Some(Err(BrokenOff))),
             },
         };
