@@ -1,15 +1,27 @@
 //! HTTP gateway: each request on a fresh, isolated instance.
 //!
-//! [`serve`] takes an app (a socket server written for WasmEdge, a CGI command, or a wasi:http component), compiles it
-//! once, and gives every request an instance of its own under limits that hold. [`run::run`] runs one program on real
-//! sockets instead.
+//! [`serve`] takes a site: apps (socket servers written for WasmEdge, CGI commands, wasi:http components), and routes to
+//! them. It compiles each app once, and gives every request an instance of its own under limits that hold. [`run::run`]
+//! runs one program on real sockets instead.
 //!
 //! ```no_run
-//! use prewasm_artifact::Artifact;
-//! use prewasm_gateway::{App, CodeCache, ServerOptions, serve};
+//! use prewasm_artifact::{Artifact, ArtifactError};
+//! use prewasm_gateway::{App, CodeCache, Loaded, ServerOptions, SiteSource, SiteSpec, serve};
 //!
-//! let app = App::new(Artifact::read("server.wasm".as_ref())?);
-//! serve(&app, ServerOptions::default(), &CodeCache::user(), |address| println!("listening on http://{address}"))?;
+//! /// A site of one app, which is read again at each reload.
+//! struct File;
+//!
+//! impl SiteSource for File {
+//!     type Error = ArtifactError;
+//!
+//!     fn load(&mut self) -> Result<Loaded, ArtifactError> {
+//!         let app = App::new(Artifact::read("server.wasm".as_ref())?);
+//!         Ok(Loaded { site: SiteSpec::single(app), watched: vec!["server.wasm".into()] })
+//!     }
+//! }
+//!
+//! let on_listening = |address| println!("listening on http://{address}");
+//! serve(File.load()?, File, &ServerOptions::default(), &CodeCache::user(), on_listening)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
