@@ -142,6 +142,13 @@ pub struct Limits {
     pub log: usize,
 }
 
+impl Limits {
+    /// The fuel that was used if this much is left.
+    pub(crate) fn used_fuel(&self, left: Option<u64>) -> u64 {
+        self.fuel.zip(left).map_or(0, |(limit, left)| limit.saturating_sub(left))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

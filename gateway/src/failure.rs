@@ -63,6 +63,18 @@ pub(crate) enum Failure {
     Instantiate(#[source] wasmtime::Error),
 }
 
+/// An error with its causes, `separator` in between.
+pub(crate) fn chain(error: &dyn Error, separator: &str) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(separator);
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -95,14 +107,7 @@ impl Failure {
 
     /// What caused it, with its own causes, on one line.
     pub(crate) fn cause(&self) -> Option<String> {
-        let mut source = self.source()?;
-        let mut text = source.to_string();
-        while let Some(error) = source.source() {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error;
-        }
-        Some(text)
+        self.source().map(|source| chain(source, ": "))
     }
 
     /// One word for logs and counters.

@@ -138,9 +138,13 @@ impl Record {
         self.times[stage as usize].fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Notes the fuel used.
-    pub(crate) fn fuel(&self, units: u64) {
-        self.fuel.fetch_add(units, Ordering::Relaxed);
+    /// Notes what an instance took that is gone now: when it was begun to be made, ran its first instruction, and ended,
+    /// and the fuel it used.
+    pub(crate) fn instance(&self, [begun, started, ended]: [Instant; 3], fuel: u64) {
+        self.time(Stage::Instantiate, started - begun);
+        self.time(Stage::Guest, ended - started);
+        self.time(Stage::Reset, ended.elapsed());
+        self.fuel.fetch_add(fuel, Ordering::Relaxed);
     }
 
     /// Notes a failure. The first counts: others follow from it.

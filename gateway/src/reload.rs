@@ -16,6 +16,7 @@ use std::{
 
 use crate::{
     cache::CodeCache,
+    failure::chain,
     prepared::Process,
     site::{Live, Site},
     spec::{Loaded, SiteSource},
@@ -77,7 +78,7 @@ impl<S: SiteSource> Reloader<S> {
         self.watched.look();
         let Loaded { site, watched } = match self.source.load() {
             Ok(loaded) => loaded,
-            Err(error) => return tracing::error!("not reloaded, the earlier state stays: {}", chain(&error)),
+            Err(error) => return tracing::error!("not reloaded, the earlier state stays: {}", chain(&error, ": ")),
         };
         let apps = site.apps.len();
         match Site::prepare(site, &self.process, &self.cache, Some(&self.live.load())) {
@@ -89,18 +90,6 @@ impl<S: SiteSource> Reloader<S> {
             Err(errors) => tracing::error!("not reloaded, the earlier state stays: {errors}"),
         }
     }
-}
-
-/// An error with its causes on one line of the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(unix)]

@@ -15,6 +15,7 @@ use crate::{
     admission::{Admission, Shares},
     app::App,
     cache::CodeCache,
+    failure::chain,
     files::{FilesError, StaticFiles},
     prepared::{PrepareError, Prepared, Process},
     route::Route,
@@ -78,7 +79,7 @@ pub struct SiteErrors(pub Vec<SiteError>);
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// An app.
-    #[error("app `{app}`: {}", chain(source))]
+    #[error("app `{app}`: {}", chain(source, CAUSE))]
     App {
         /// Its name.
         app: Arc<str>,
@@ -86,7 +87,7 @@ pub enum SiteError {
         source: PrepareError,
     },
     /// A folder of static files.
-    #[error("route `{route}`: {}", chain(source))]
+    #[error("route `{route}`: {}", chain(source, CAUSE))]
     Files {
         /// The route to it.
         route: String,
@@ -106,17 +107,8 @@ pub enum SiteError {
     Conflict(#[from] Conflict),
 }
 
-/// An error with its causes: these lines stand among others, so each is whole.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str("\n  caused by: ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
+/// What stands between an error and its cause: these lines stand among others, so each is whole.
+const CAUSE: &str = "\n  caused by: ";
 
 impl Site {
     /// Compiles and links all apps. Those that `previous` has just so are taken from there, with their instances.

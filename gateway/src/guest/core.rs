@@ -13,7 +13,7 @@ use crate::{
     cgi::Arguments,
     failure::Failure,
     memory::{self, Memories},
-    record::{Record, Stage},
+    record::Record,
     store::{
         self, MemoryLimiter,
         core::CoreState,
@@ -96,10 +96,7 @@ impl CoreGuest {
         // The instance goes first, and then what it has open.
         drop(store.into_data());
         if let Some(record) = record {
-            record.time(Stage::Instantiate, started - begin);
-            record.time(Stage::Guest, ended - started);
-            record.time(Stage::Reset, ended.elapsed());
-            record.fuel(self.app.limits.fuel.zip(left).map_or(0, |(limit, left)| limit.saturating_sub(left)));
+            record.instance([begin, started, ended], self.app.limits.used_fuel(left));
         }
         end
     }

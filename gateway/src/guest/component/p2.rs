@@ -31,7 +31,7 @@ use crate::{
     guest_log::Origin,
     memory::{self, Memories},
     peer::Peer,
-    record::{Record, Stage},
+    record::Record,
     store::{
         self, MemoryLimiter,
         component::ComponentState,
@@ -125,10 +125,7 @@ impl ComponentGuest {
             record.fail(failure);
         }
         drop(store);
-        record.time(Stage::Instantiate, started - begin);
-        record.time(Stage::Guest, ended - started);
-        record.time(Stage::Reset, ended.elapsed());
-        record.fuel(self.app.limits.fuel.zip(left).map_or(0, |(limit, left)| limit.saturating_sub(left)));
+        record.instance([begin, started, ended], self.app.limits.used_fuel(left));
         end
     }
 
